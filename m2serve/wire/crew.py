@@ -1,0 +1,65 @@
+"""Dispatcher ↔ worker messages on the crew link: 24 bytes each, no socket here."""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+from m2serve.errors import RemoteProtocolError
+
+_FORM = struct.Struct("=BxHIQQ")
+SIZE = _FORM.size
+
+
+class Word(IntEnum):
+    """What is said. In brackets: who says it; then what ``a`` and ``b`` hold. ``thread`` is the number of a slot."""
+
+    HELLO = 1
+    """(worker) the application is loaded; mail may come."""
+    UP = 2
+    """(worker) the responder of *endpoint* is subscribed; a: its generation."""
+    DOWN = 3
+    """(worker) the responder of *endpoint* is lost; a: its generation."""
+    SYNC = 4
+    """(worker) the responder is proven for the PUSH connection; a: epoch."""
+    LEAVE = 5
+    """(worker) send nothing more."""
+    RESUME = 6
+    """(dispatcher) I am new: say HELLO, UP, SYNC and LEAVE again as far as they hold."""
+    PROVEN = 7
+    """(dispatcher) PUSH connection a (epoch) was alive after responder generation b was up."""
+    LOST = 8
+    """(dispatcher) PUSH connection a (epoch) has ended: its clients have gone."""
+    GONE = 9
+    """(dispatcher) the client of the request in slot *thread* has gone; a: the request's mail serial."""
+    LEFT = 10
+    """(dispatcher) you get nothing more."""
+
+
+class CrewMessage(NamedTuple):
+    """One message, decoded."""
+
+    word: Word
+    endpoint: int
+    thread: int
+    a: int
+    b: int
+
+
+def encode(word: Word, endpoint: int = 0, thread: int = 0, a: int = 0, b: int = 0) -> bytes:
+    """One message for the SEQPACKET link."""
+    return _FORM.pack(word, endpoint, thread, a, b)
+
+
+def decode(data: bytes) -> CrewMessage:
+    """The message in *data*.
+
+    Raises:
+        RemoteProtocolError: not a message of this codec.
+    """
+    try:
+        word, endpoint, thread, a, b = _FORM.unpack(data)
+        return CrewMessage(Word(word), endpoint, thread, a, b)
+    except (struct.error, ValueError) as error:
+        raise RemoteProtocolError(f"crew link: {error}") from None
