@@ -1,0 +1,125 @@
+"""The node's ledger: shared memory that outlives the dispatcher.
+
+A header of 64-bit words, then per endpoint a ring into which the dispatcher receives straight from Mongrel2's PUSH.
+Positions are bytes since the connection was established; they only grow. Position *p* lies at offset
+``(p - base) % size`` of the ring. ``base`` moves only when the ring is empty: a quiet node then keeps using the same
+few pages.
+
+Words of an endpoint, all written by the dispatcher alone:
+
+- ``EPOCH``: number of the PUSH connection, grows by one with each; 0 before the first
+- ``PHASE``: NONE, ESTABLISHED (the peer's handshake is read, ours may be sent), LEAVING (our half may be closed)
+- ``OPENING``: bytes of the handshake, taken from the socket before position 0
+- ``RECEIVED``: position behind the last byte that is in the ring
+- ``TAIL``: position of the oldest frame that is still needed
+- ``GIANT``, ``SKIP``: bytes between these two positions belong to a refused message and are not looked at
+- ``AWAKE``: the epoch while the dispatcher is at work and could send answers of that epoch, else 0
+- ``CONSUMED``: Unix sockets only, position behind the last byte removed from the socket
+
+Beside them stand counters with one writer each: requests served, per worker.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import Final
+
+MAX_WORKERS: Final = 2048
+_PAGE: Final = 4096
+_SERVED: Final = 256  # word index where the counters of the workers begin
+_ENDPOINT_WORDS: Final = 16
+MAX_ENDPOINTS: Final = 14
+
+WANT_WAKE: Final = 0
+LIVES: Final = 1
+"""Dispatchers that have lived; together with WANT_WAKE the only words of the node itself."""
+EPOCH: Final = 0
+PHASE: Final = 1
+OPENING: Final = 2
+RECEIVED: Final = 3
+TAIL: Final = 4
+SKIP: Final = 5
+CONSUMED: Final = 6
+BASE: Final = 7
+AWAKE: Final = 8
+GIANT: Final = 9
+
+NONE: Final = 0
+ESTABLISHED: Final = 1
+LEAVING: Final = 2
+
+TAKEN: Final = 0x80
+"""Set in a frame's flags byte, in the ring, once the frame is dealt with; ZMTP keeps that bit zero."""
+
+_HEADER: Final = ((_SERVED + MAX_WORKERS) * 8 + _PAGE - 1) // _PAGE * _PAGE
+
+
+def _round_up(size: int) -> int:
+    return (max(size, 64 * 1024) + _PAGE - 1) // _PAGE * _PAGE
+
+
+def create_ledger(endpoints: int, ring_size: int) -> int:
+    """A new ledger's descriptor; untouched pages cost nothing."""
+    fd = os.memfd_create("m2serve-ledger")
+    os.ftruncate(fd, _HEADER + max(endpoints, 1) * _round_up(ring_size))
+    return fd
+
+
+class Ring:
+    """One endpoint's words and bytes."""
+
+    __slots__ = ("data", "size", "words")
+
+    def __init__(self, words: memoryview, data: memoryview) -> None:
+        self.words = words
+        self.data = data
+        self.size = len(data)
+
+    def offset(self, position: int) -> int:
+        """Where *position* lies in :attr:`data`."""
+        return int((position - self.words[BASE]) % self.size)
+
+    def copy(self, position: int, size: int) -> bytes:
+        """*size* bytes from *position* on, also over the ring's edge."""
+        start = self.offset(position)
+        end = start + size
+        if end <= self.size:
+            return bytes(self.data[start:end])
+        return bytes(self.data[start:]) + bytes(self.data[: end - self.size])
+
+    def is_taken(self, frame: int) -> bool:
+        """Whether the frame at position *frame* is marked TAKEN."""
+        return bool(self.data[self.offset(frame)] & TAKEN)
+
+    def take(self, frame: int) -> None:
+        """Mark the frame at position *frame* TAKEN."""
+        self.data[self.offset(frame)] |= TAKEN
+
+    def untake(self, frame: int) -> None:
+        """The frame is to be dealt with again."""
+        self.data[self.offset(frame)] &= ~TAKEN & 0xFF
+
+
+class Ledger:
+    """The mapped ledger."""
+
+    def __init__(self, fd: int, endpoints: int, ring_size: int) -> None:
+        size = _round_up(ring_size)
+        self._map = mmap.mmap(fd, _HEADER + max(endpoints, 1) * size)
+        view = memoryview(self._map)
+        self.words = view[:_HEADER].cast("Q")
+        self.served = self.words[_SERVED : _SERVED + MAX_WORKERS]
+        """Requests finished per worker number, over all its lives; one writer each."""
+        self.rings = [
+            Ring(
+                self.words[_ENDPOINT_WORDS * (i + 1) : _ENDPOINT_WORDS * (i + 2)],
+                view[_HEADER + i * size : _HEADER + (i + 1) * size],
+            )
+            for i in range(endpoints)
+        ]
+
+    def release_pages(self, ring: Ring) -> None:
+        """Give an empty ring's memory back to the kernel."""
+        start = _HEADER + self.rings.index(ring) * ring.size
+        self._map.madvise(mmap.MADV_REMOVE, start, ring.size)

@@ -1,0 +1,125 @@
+"""Descriptors that the master makes before it forks and keeps for whoever comes later."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from m2serve.errors import ConfigError
+from m2serve.transports.card import create_card
+from m2serve.transports.ledger import MAX_ENDPOINTS, MAX_WORKERS, create_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from m2serve.endpoint import ZmqPair
+    from m2serve.ids import WorkerId
+
+
+@dataclass(slots=True)
+class WorkerPost:
+    """One worker's mailbox: card, bell, and the crew link to the dispatcher.
+
+    The bell is a pipe on which idle threads sleep; the kernel wakes one of them for each byte.
+
+    The master makes it, the worker inherits it, the dispatcher inherits it or is sent it. The master keeps the
+    dispatcher's side until the dispatcher has settled a dead worker's requests.
+    """
+
+    key: int
+    worker: WorkerId
+    threads: int
+    card_fd: int
+    bell_read_fd: int
+    bell_write_fd: int
+    crew_dispatcher_fd: int
+    crew_worker_fd: int
+
+    @classmethod
+    def create(cls, key: int, worker: WorkerId, threads: int) -> WorkerPost:
+        """Make all descriptors; *key* is unique for the life of the node."""
+        if worker >= MAX_WORKERS:
+            raise ConfigError(f"worker {worker}: at most {MAX_WORKERS - 1} workers")
+        bell_read, bell_write = os.pipe()
+        os.set_blocking(bell_write, False)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(
+            key,
+            worker,
+            threads,
+            create_card(threads),
+            bell_read,
+            bell_write,
+            ours.detach(),
+            theirs.detach(),
+        )
+
+    def dispatcher_fds(self) -> list[int]:
+        """What the WORKER message carries, in this order: card, crew link, bell."""
+        return [self.card_fd, self.crew_dispatcher_fd, self.bell_write_fd]
+
+    def worker_fds(self) -> list[int]:
+        """What the worker keeps."""
+        return [self.card_fd, self.crew_worker_fd, self.bell_read_fd, self.bell_write_fd]
+
+    @classmethod
+    def from_fds(cls, key: int, worker: WorkerId, threads: int, fds: Sequence[int]) -> WorkerPost:
+        """The dispatcher's view of a WORKER message."""
+        card, crew, bell = fds
+        return cls(key, worker, threads, card, -1, bell, crew, -1)
+
+    def close_worker_side(self) -> None:
+        """In the master after the fork: from now on the worker's death closes the crew link."""
+        if self.crew_worker_fd >= 0:
+            os.close(self.crew_worker_fd)
+            os.close(self.bell_read_fd)
+            self.crew_worker_fd = self.bell_read_fd = -1
+
+    def close(self) -> None:
+        """Close everything."""
+        for fd in self.dispatcher_fds():
+            os.close(fd)
+        self.close_worker_side()
+
+
+@dataclass(slots=True)
+class NodeFds:
+    """What one m2serve shares among its processes."""
+
+    endpoints: tuple[ZmqPair, ...]
+    ring_size: int
+    ledger_fd: int
+    wake_fd: int
+    pulls: dict[int, int] = field(default_factory=dict)
+    """Endpoint number to the kept descriptor of its PUSH connection."""
+    posts: dict[int, WorkerPost] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, endpoints: Sequence[ZmqPair], request_buffer: int) -> NodeFds:
+        """Make the ledger; *request_buffer* is the size of each endpoint's ring in bytes."""
+        if len(endpoints) > MAX_ENDPOINTS:
+            raise ConfigError(f"zeromq: {len(endpoints)} Mongrel2 servers, at most {MAX_ENDPOINTS} expected")
+        return cls(
+            tuple(endpoints),
+            request_buffer,
+            create_ledger(len(endpoints), request_buffer),
+            os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK),
+        )
+
+    def fds(self) -> list[int]:
+        """All that a dispatcher keeps."""
+        kept = [self.ledger_fd, self.wake_fd, *self.pulls.values()]
+        for post in self.posts.values():
+            kept += post.dispatcher_fds()
+        return kept
+
+    def close(self) -> None:
+        """Close everything."""
+        for fd in (self.ledger_fd, self.wake_fd, *self.pulls.values()):
+            os.close(fd)
+        self.pulls.clear()
+        for post in self.posts.values():
+            post.close()
+        self.posts.clear()
