@@ -1,0 +1,42 @@
+"""What the application expects of its process before it is imported."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from m2serve.errors import AppLoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from m2serve.config.settings import Settings
+
+
+def prepare(settings: Settings) -> None:
+    """Set the environment, change the directory, put the search path in order; in a worker only.
+
+    Raises: AppLoadError: the directory cannot be entered.
+    """
+    os.environ.update((variable.name, variable.value) for variable in settings.env)
+    if settings.chdir is not None:
+        try:
+            os.chdir(settings.chdir)
+        except OSError as error:
+            raise AppLoadError(f"chdir {settings.chdir}: {error.strerror}") from error
+    directory = os.getcwd()
+    # uWSGI's order: pythonpath as given, then the current directory, then Python's own.
+    front = [*_expanded(settings.pythonpath, directory), directory]
+    sys.path[:] = list(dict.fromkeys([*front, *sys.path]))
+
+
+def _expanded(patterns: Iterable[str], directory: str) -> list[str]:
+    """Absolute directories: a later change of directory by the application must not move its modules."""
+    paths = []
+    for pattern in patterns:
+        path = os.path.join(directory, os.path.expanduser(pattern))
+        matches = sorted(glob.glob(path)) if glob.has_magic(path) else []
+        paths += matches or [path]
+    return [os.path.normpath(path) for path in paths]

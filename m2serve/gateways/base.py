@@ -1,0 +1,68 @@
+"""The seams around a gateway: where answers go, who answers, what is reported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Environ: TypeAlias = "dict[str, Any]"
+Write: TypeAlias = "Callable[[bytes], None]"
+WSGIApp: TypeAlias = "Callable[[Environ, Callable[..., Write]], Iterable[bytes]]"
+
+NO_APP = -1
+"""The application number of a request that reached none."""
+
+CLIENT_GONE_STATUS = 499
+"""Reported where the client left before an answer began; nginx' number for it. Never sent."""
+
+
+class Channel(Protocol):
+    """Where one request's answer goes (the transport implements it)."""
+
+    gone: bool
+    """The client is known to have left, or the connection to its Mongrel2 was lost."""
+
+    def send(self, *parts: bytes) -> None:
+        """Send one message to the client.
+
+        Raises: ClientGone: it cannot arrive any more.
+        """
+
+    def send_last(self, *parts: bytes) -> None:
+        """Send a complete answer in one message; nothing but :meth:`close` follows.
+
+        Raises: ClientGone: it cannot arrive any more.
+        """
+
+    def close(self) -> None:
+        """Close the client's connection after what was sent; does not raise if the client has gone."""
+
+
+class Mounts(Protocol):
+    """The applications and the paths they live under."""
+
+    def resolve(self, path_info: str) -> tuple[int, WSGIApp, str, str]:
+        """Choose by path.
+
+        Returns: number of the application, the application, the path it is mounted at (to be appended to
+            SCRIPT_NAME), the rest (the new PATH_INFO).
+        """
+
+
+class Outcome(NamedTuple):
+    """What became of one request, for logs and counters."""
+
+    status: int
+    """Of the answer; 0: none was sent, nor due."""
+    body_bytes: int = 0
+    """Sent, chunk framing not counted."""
+    header_count: int = 0
+    header_bytes: int = 0
+    """Status line, headers and the empty line."""
+    closed: bool = False
+    """The client's connection was closed."""
+    error: str | None = None
+    """In short, what went wrong; the details are in the log."""
+    app: int = NO_APP

@@ -1,0 +1,259 @@
+"""PEP 3333: calls an application for a request and sends what it answers."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from typing import TYPE_CHECKING, NamedTuple
+
+from m2serve.errors import ClientGone
+from m2serve.gateways.admission import admit
+from m2serve.gateways.answer import Answer, Terms, Timing
+from m2serve.gateways.base import CLIENT_GONE_STATUS, NO_APP, Outcome
+from m2serve.gateways.environ import EnvironBuilder
+from m2serve.gateways.filewrapper import FileWrapper
+from m2serve.gateways.flusher import Flusher
+from m2serve.wire.head import HeadWriter
+from m2serve.wire.httpdate import http_date
+from m2serve.wire.memo import Memo
+from m2serve.wire.mongrel2 import error_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TextIO
+
+    from m2serve.gateways.admission import Refusal
+    from m2serve.gateways.base import Channel, Environ, Mounts, WSGIApp
+    from m2serve.message import Request
+
+
+_PLANS = 512
+
+_new = tuple.__new__
+
+
+class _Plan(NamedTuple):
+    """What was found out about an admitted request that repeats itself: all that does not depend on its client."""
+
+    terms: Terms
+    environ: Environ
+    """A template, never given away itself; what is in it is immutable or was always shared."""
+    app_number: int
+    app: WSGIApp
+
+
+class WsgiGateway:
+    """Serves the mounted applications, any number of requests at a time.
+
+    Threads: any may call :meth:`handle`; the attributes are caches whose single operations are atomic.
+
+    Args:
+        errors: ``wsgi.errors``.
+        server_name_default, server_port_default: for requests without a usable Host header; an empty port is
+            the default of the scheme.
+        flusher: sends pieces of streamed answers that had to wait; one of its own if not given.
+        clock, sleep: monotonic seconds, for the pace of streamed answers.
+        wall_clock: seconds since the epoch, for the Date header.
+    """
+
+    def __init__(
+        self,
+        mounts: Mounts,
+        *,
+        multithread: bool,
+        multiprocess: bool,
+        server_name_default: str,
+        server_port_default: str = "",
+        errors: TextIO,
+        logger: logging.Logger | None = None,
+        software: str = "m2serve",
+        keep_encoded_slashes: bool = False,
+        flusher: Flusher | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._mounts = mounts
+        self._log = logger or logging.getLogger("m2serve.gateway")
+        self._environs = EnvironBuilder(
+            errors=errors,
+            multithread=multithread,
+            multiprocess=multiprocess,
+            server_name=server_name_default,
+            server_port=server_port_default,
+            software=software,
+            keep_encoded_slashes=keep_encoded_slashes,
+        )
+        self._writer = HeadWriter()
+        self._timing = Timing(clock, sleep, (flusher or Flusher()).later)
+        self._wall_clock = wall_clock
+        self._stamp = (0, b"")
+        self._plans: Memo[bytes, _Plan] = Memo(_PLANS)
+
+    def handle(self, request: Request, channel: Channel, request_id: str) -> Outcome:
+        """Answer one request. Never raises, whatever the application does."""
+        # an empty key is never there
+        plan = self._plans.get(request.key)
+        if plan is None:
+            refusal = admit(request)
+            if refusal is not None:
+                return self._refuse(refusal, request, channel, request_id)
+            terms = _terms(request)
+        else:
+            terms = plan.terms
+        if channel.gone:
+            return Outcome(CLIENT_GONE_STATUS, error="the client has left")
+        second = int(self._wall_clock())
+        stamp = self._stamp
+        if stamp[0] != second:
+            stamp = self._stamp = (second, b"Date: %b\r\n" % http_date(second))
+        answer = Answer(channel, terms, stamp[1], self._writer, self._timing)
+        app_number = NO_APP
+        error: str | None = None
+        result: Iterable[bytes] | None = None
+        try:
+            if plan is None:
+                environ = self._environs.template(request)
+                app_number, app, mount, rest = self._mounts.resolve(environ["PATH_INFO"])
+                environ["SCRIPT_NAME"] += mount
+                environ["PATH_INFO"] = rest
+                if request.key:
+                    self._plans.put(request.key, _Plan(terms, environ.copy(), app_number, app))
+            else:
+                _, template, app_number, app = plan
+                environ = template.copy()
+            self._environs.complete(environ, request, request_id)
+            result = app(environ, answer.start_response)
+            if type(result) is list:
+                answer.whole(result)
+            else:
+                _send(answer, result)
+            answer.finish()
+        except ClientGone:
+            error = self._client_gone(answer)
+        except BaseException as raised:
+            # SystemExit and KeyboardInterrupt too: an application that calls sys.exit() has failed in one
+            # request, and the other requests of this process are none of its business
+            error = _describe(raised)
+            self._failed(answer, request, channel, request_id)
+        finally:
+            if type(result) is not list:
+                error = self._close(result, request_id) or error
+        if answer.fault is not None:
+            error = error or answer.fault
+            self._log.warning("broken answer id=%s uri=%s: %s", request_id, _uri(request), answer.fault)
+        return _new(
+            Outcome,
+            (
+                answer.status,
+                answer.body_bytes,
+                answer.header_count,
+                answer.header_bytes,
+                not answer.keep,
+                error,
+                app_number,
+            ),
+        )
+
+    def _refuse(self, refusal: Refusal, request: Request, channel: Channel, request_id: str) -> Outcome:
+        status, reason, close = refusal
+        self._log.warning("refused status=%d id=%s uri=%s: %s", status, request_id, _uri(request), reason)
+        size = 0
+        try:
+            if status:
+                size = self._send_error(status, request, channel, request_id)
+        except ClientGone:
+            close = False
+        if close:
+            channel.close()
+        return Outcome(
+            status, header_count=_ERROR_HEADERS if size else 0, header_bytes=size, closed=close, error=reason
+        )
+
+    def _failed(self, answer: Answer, request: Request, channel: Channel, request_id: str) -> None:
+        """Tell the log, and the client if nothing has been told to it yet."""
+        self._log.error("request failed id=%s uri=%s", request_id, _uri(request), exc_info=True)
+        answer.abandon()
+        try:
+            if not answer.committed:
+                answer.status = 500
+                answer.header_bytes = self._send_error(500, request, channel, request_id)
+                answer.header_count = _ERROR_HEADERS
+            # else: the missing end of the body tells the client that it has not all of it
+        except ClientGone:
+            return
+        channel.close()
+
+    def _send_error(self, status: int, request: Request, channel: Channel, request_id: str) -> int:
+        """Returns: bytes of the head; its body is small change."""
+        head_only = request.headers.get(b"METHOD") == b"HEAD"
+        message = error_answer(status, "", request_id, head_only=head_only, now=self._wall_clock())
+        channel.send(message)
+        return message.index(b"\r\n\r\n") + 4
+
+    def _client_gone(self, answer: Answer) -> str:
+        answer.abandon()
+        if not answer.committed:
+            answer.status = CLIENT_GONE_STATUS
+        return "the client has left"
+
+    def _close(self, result: object, request_id: str) -> str | None:
+        """Call the result's close(), which PEP 3333 promises in all cases."""
+        try:
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
+        except BaseException as raised:
+            # as around the application itself; the answer is complete, so only the log is to be told
+            self._log.exception("close() of the answer failed id=%s", request_id)
+            return f"close(): {_describe(raised)}"
+        return None
+
+
+_ERROR_HEADERS = 5
+
+
+def _terms(request: Request) -> Terms:
+    headers = request.headers
+    http11 = headers[b"VERSION"] != b"HTTP/1.0"
+    connection = headers.get(b"connection")
+    keep = http11
+    if connection is not None:
+        tokens = _tokens(connection)
+        keep = b"close" not in tokens and (http11 or b"keep-alive" in tokens)
+    head_only = headers[b"METHOD"] == b"HEAD"
+    return _new(Terms, (http11, head_only, keep, http11 and keep and not head_only))
+
+
+def _send(answer: Answer, result: Iterable[bytes]) -> None:
+    """Hand the application's result to *answer*, as its type allows."""
+    kind = type(result)
+    if kind is tuple:
+        answer.whole(result)  # type: ignore[arg-type]  # the type named
+    elif kind is FileWrapper:
+        answer.file(result)  # type: ignore[arg-type]
+    elif isinstance(result, (bytes, str)):
+        raise TypeError(f"the application returned {kind.__name__}, not an iterable of bytes")
+    else:
+        for piece in result:
+            answer.push(piece)
+            if answer.bodyless or answer.fault is not None:
+                return
+
+
+def _tokens(value: bytes | list[bytes]) -> list[bytes]:
+    """The members of a Connection header, in lower case."""
+    text = b",".join(value) if isinstance(value, list) else value
+    return [token.strip(b" \t") for token in text.lower().split(b",")]
+
+
+def _uri(request: Request) -> str:
+    """The request as the log shows it: quoted, so that no client writes lines of its own."""
+    uri = request.headers.get(b"URI", request.path)
+    return ascii(uri.decode("latin-1") if isinstance(uri, bytes) else uri)
+
+
+def _describe(raised: BaseException) -> str:
+    # not str(raised): an exception of the application may fail at that too
+    return traceback.format_exception_only(raised)[-1].strip()
