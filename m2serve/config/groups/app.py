@@ -1,0 +1,35 @@
+# ruff: noqa: RUF009 - option() makes a dataclass field, it shares no default.
+"""Options about the application."""
+
+from dataclasses import dataclass
+
+from m2serve.config.option import compatible, option
+from m2serve.config.values import AppRef, EnvironmentVariable, Mount
+
+
+@dataclass(frozen=True)
+class AppGroup:
+    """Application"""
+
+    module: AppRef | None = option(
+        None,
+        "Module of the application, with the attribute or the factory to call.",
+        names=("wsgi", "w"),
+        metavar="MODULE[:ATTRIBUTE]",
+    )
+    wsgi_file: str | None = option(None, "Python file of the application.", names=("file",), metavar="FILE")
+    callable: str = option(
+        "application", "Attribute that is the application, where the other options name none.", metavar="NAME"
+    )
+    mount: tuple[Mount, ...] = option(
+        (), "Application for one part of the site; its prefix becomes SCRIPT_NAME.", metavar="/PREFIX=APP"
+    )
+    chdir: str | None = option(None, "Directory to change to before loading the application.", metavar="DIR")
+    pythonpath: tuple[str, ...] = option(
+        (),
+        "Directory to put in front of sys.path; may contain * and ?.",
+        names=("python-path", "pp"),
+        metavar="DIR",
+    )
+    env: tuple[EnvironmentVariable, ...] = option((), "Environment variable for the application.", metavar="NAME=VALUE")
+    manage_script_name: bool = compatible(True, "the prefix of a mount is always split off into SCRIPT_NAME")

@@ -1,0 +1,18 @@
+"""Options about the log."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from m2serve.config.option import option
+
+
+@dataclass(frozen=True)
+class LogGroup:
+    """Logging and configuration"""
+
+    logto: str | None = option(
+        None, "File that receives the log and everything the application prints.", metavar="FILE"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = option("info", "Least severity to log.")
+    disable_logging: bool = option(False, "Write no line for each request.", names=("L",))
+    strict: bool = option(False, "Refuse unknown keys in configuration files instead of warning about them.")

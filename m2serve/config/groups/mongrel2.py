@@ -1,0 +1,43 @@
+# ruff: noqa: RUF009 - option() makes a dataclass field, it shares no default.
+"""Options about the connection to Mongrel2."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from m2serve.config.option import option
+from m2serve.endpoint import ListenAddress, ZmqPair
+from m2serve.ids import Bytes, Seconds
+
+
+@dataclass(frozen=True)
+class Mongrel2Group:
+    """Mongrel2"""
+
+    zeromq: tuple[ZmqPair, ...] = option(
+        (),
+        "Send and receive spec of a Mongrel2 handler. Repeat it for several servers.",
+        names=("zmq", "zeromq-socket", "zmq-socket", "mongrel2"),
+        metavar="SEND,RECV",
+    )
+    zeromq_direct: bool = option(
+        False, "Each thread takes requests from Mongrel2 by itself; no dispatcher, no queue of our own."
+    )
+    with_mongrel2: ListenAddress | None = option(
+        None, "Start a Mongrel2 that listens here, configured for this application.", metavar="[HOST:]PORT"
+    )
+    mongrel2_protocol: Literal["tnetstring", "json"] = option(
+        "tnetstring", "Format of the handler messages in the generated configuration."
+    )
+    mongrel2_dir: str | None = option(
+        None,
+        "Directory for the files of with-mongrel2; by default a temporary one, removed at exit.",
+        metavar="DIR",
+    )
+    mongrel2_binary: str = option("mongrel2", "Program started by with-mongrel2.", metavar="PROGRAM")
+    request_buffer: Bytes = option(
+        Bytes(16 * 1024 * 1024),
+        "Room for the requests taken from one Mongrel2; a single one may fill half of it.",
+        minimum=64 * 1024,
+    )
+    queue_limit: int = option(1000, "Requests that may wait for a thread; more are answered 503.", minimum=1)
+    queue_timeout: Seconds = option(Seconds(30), "How long a request may wait for a thread; then it is answered 503.")

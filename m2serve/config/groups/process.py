@@ -1,0 +1,32 @@
+# ruff: noqa: RUF009 - option() makes a dataclass field, it shares no default.
+"""Options about processes and threads."""
+
+# Annotations are read at run time: no postponed evaluation in this directory.
+from dataclasses import dataclass
+
+from m2serve.config.option import compatible, option
+from m2serve.ids import Seconds
+
+
+@dataclass(frozen=True)
+class ProcessGroup:
+    """Processes and threads"""
+
+    processes: int = option(1, "Number of worker processes.", names=("workers", "p"), minimum=1)
+    threads: int = option(1, "Number of request threads in each worker.", minimum=1)
+    need_app: bool = option(False, "Stop with exit code 22 when the application cannot be loaded.")
+    worker_reload_mercy: Seconds = option(
+        Seconds(60), "How long a worker may finish its requests on stop or reload; then it is killed."
+    )
+    reload_mercy: Seconds = option(
+        Seconds(60), "How long the dispatcher and attached daemons may take to leave; then they are killed."
+    )
+    procname_prefix: str = option("", "Text in front of every process title.")
+    master: bool = compatible(True, "the master process is always there", names=("M",))
+    lazy_apps: bool = compatible(True, "the application is always loaded in the workers, never in the master")
+    enable_threads: bool = compatible(True, "threads of the application always run", names=("T",))
+    single_interpreter: bool = compatible(True, "there is one interpreter per worker", names=("i",))
+    die_on_term: bool = compatible(True, "TERM always stops the server")
+    auto_procname: bool = compatible(True, "processes always carry a title")
+    vacuum: bool = compatible(True, "generated files and sockets are always removed at exit")
+    thunder_lock: bool = compatible(False, "each request wakes exactly one worker; no lock is needed")

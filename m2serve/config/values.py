@@ -1,0 +1,95 @@
+"""Values of options that have parts: references to applications, mounts, environment variables."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from m2serve.errors import ConfigError
+
+_NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_MODULE = re.compile(rf"(?P<module>\w+(?:\.\w+)*)(?::(?P<attribute>{_NAME})(?P<call>\(\))?)?")
+_FILE_ENDINGS = (".py", ".wsgi")
+
+
+def is_attribute(text: str) -> bool:
+    """Whether the text is ``name``, ``dotted.name`` or one of them with ``()``."""
+    return re.fullmatch(_NAME, text.removesuffix("()")) is not None
+
+
+class AppRef(NamedTuple):
+    """Where an application is found.
+
+    ``attribute`` is empty when the option ``callable`` decides. Exactly one of ``module`` and ``file`` is
+    set.
+    """
+
+    module: str = ""
+    file: str = ""
+    attribute: str = ""
+    factory: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> AppRef:
+        """Read ``pkg.mod``, ``pkg.mod:attribute`` or ``pkg.mod:factory()``.
+
+        Raises: ConfigError: with what was expected.
+        """
+        match = _MODULE.fullmatch(text.strip())
+        if match is None:
+            hint = "; a file is loaded with wsgi-file" if "/" in text else ""
+            expected = "package.module, package.module:attribute or package.module:factory()"
+            raise ConfigError(f"expected {expected}{hint}")
+        return cls(match["module"], "", match["attribute"] or "", match["call"] is not None)
+
+    def __str__(self) -> str:
+        if self.file:
+            return self.file
+        call = "()" if self.factory else ""
+        return f"{self.module}:{self.attribute}{call}" if self.attribute else self.module
+
+
+class Mount(NamedTuple):
+    """An application below a prefix of the URL path; the prefix is empty for the root."""
+
+    prefix: str
+    app: AppRef
+
+    @classmethod
+    def parse(cls, text: str) -> Mount:
+        """Read ``/prefix=app``, where app is a file or what AppRef.parse takes.
+
+        Raises: ConfigError: with what was expected.
+        """
+        prefix, separator, app = (part.strip() for part in text.partition("="))
+        if not separator or not prefix.startswith("/") or "\0" in text:
+            raise ConfigError("expected /prefix=application, for instance /shop=shop.wsgi:app")
+        if "//" in prefix or "?" in prefix or "#" in prefix:
+            raise ConfigError("expected a plain path before the '=', without '//', '?' or '#'")
+        if "/" in app or app.endswith(_FILE_ENDINGS):
+            return cls(prefix.rstrip("/"), AppRef(file=app))
+        return cls(prefix.rstrip("/"), AppRef.parse(app))
+
+    def __str__(self) -> str:
+        return f"{self.prefix or '/'}={self.app}"
+
+
+class EnvironmentVariable(NamedTuple):
+    """One variable for the application's environment."""
+
+    name: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> EnvironmentVariable:
+        """Read ``NAME=VALUE``; the value may be empty and keeps its quotes, as in uWSGI.
+
+        Raises: ConfigError: with what was expected.
+        """
+        name, separator, value = text.partition("=")
+        if not separator or not name.strip() or "\0" in text:
+            raise ConfigError("expected NAME=VALUE")
+        return cls(name.strip(), value)
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value}"

@@ -1,0 +1,94 @@
+"""Where the log goes and how a line looks."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+import time
+
+from m2serve.errors import ConfigError
+
+_ROOT = "m2serve"
+_STDOUT, _STDERR = 1, 2
+
+
+class _Formatter(logging.Formatter):
+    """``[2026-11-20 20:30:01.123] [4242] WARNING master: message``"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+        # Not record.msecs: it is rounded, and its 1000 would make a four-digit fraction.
+        fraction = int(record.created % 1 * 1000)
+        name = record.name.removeprefix(_ROOT + ".")
+        head = f"[{moment}.{fraction:03d}] [{record.process}] {record.levelname} {name}: "
+        text = head + record.getMessage()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return text
+
+
+class _DescriptorHandler(logging.Handler):
+    """Writes each record with one write(2).
+
+    So lines of several processes do not mix, and no buffer is doubled by a fork. A log that cannot be written
+    (disk full, reader gone) must never hurt a request.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            data = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
+            while data:
+                data = data[os.write(_STDERR, data) :]
+        except OSError:
+            return
+        except Exception:
+            # A record that cannot be formatted, for instance by a broken __str__ of the application's.
+            self.handleError(record)
+
+
+def setup(level: str = "info", logto: str | None = None) -> None:
+    """Send every logger below ``m2serve`` to standard error, or to a file; before the first fork.
+
+    Raises: ConfigError: the file cannot be opened.
+    """
+    if logto is not None:
+        redirect(logto)
+    logging.raiseExceptions = False
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Prints of the application would wait in a buffer, and a killed worker would take them along.
+        sys.stdout.reconfigure(line_buffering=True)
+    handler = _DescriptorHandler()
+    handler.setFormatter(_Formatter())
+    logger = logging.getLogger(_ROOT)
+    logger.handlers[:] = [handler]
+    logger.setLevel(level.upper())
+    # The application may install handlers of its own at the root: our lines are not its business.
+    logger.propagate = False
+
+
+def redirect(path: str) -> None:
+    """Point standard output and error at the end of a file, so that prints of the application land there too.
+
+    Raises: ConfigError: the file cannot be opened.
+    """
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"{path!r} cannot be opened for writing: {reason}") from error
+    os.dup2(file, _STDOUT)
+    os.dup2(file, _STDERR)
+    if file not in (_STDOUT, _STDERR):
+        os.close(file)
+
+
+def reclaim() -> None:
+    """Switch our loggers on again; after application code has run.
+
+    ``logging.config`` disables every logger it is not told about unless asked otherwise, ours included.
+    """
+    for name, logger in logging.root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and (name == _ROOT or name.startswith(_ROOT + ".")):
+            logger.disabled = False
