@@ -1,0 +1,72 @@
+"""The command ``m2serve``: arguments in, exit code out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from m2serve import __version__
+from m2serve.config.cli import Information, parse
+from m2serve.config.describe import help_text
+from m2serve.config.settings import load
+from m2serve.dispatcher import main as dispatcher
+from m2serve.errors import ConfigError, ExitCode
+from m2serve.master.server import Server
+from m2serve.master.spawn import Entries
+from m2serve.observe import log
+from m2serve.worker import main as worker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from m2serve.config.settings import Settings
+
+logger = logging.getLogger("m2serve.master")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a server until it stops, or answer ``--help`` and ``--version``."""
+    wants = parse(argv).wants
+    if wants is not None:
+        return _answer(f"m2serve {__version__}\n" if wants is Information.VERSION else help_text())
+    try:
+        settings = load(argv, os.environ)
+        _open_log(settings)
+    except ConfigError as error:
+        _complain(str(error))
+        return ExitCode.CONFIG
+    for warning in settings.warnings:
+        logger.warning("%s", warning)
+    for note in settings.notes:
+        logger.info("%s", note)
+    return Server(settings, Entries(dispatcher.run, worker.run)).run()
+
+
+def entry() -> None:
+    """For the installed command."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def _open_log(settings: Settings) -> None:
+    try:
+        log.setup(settings.log_level, settings.logto)
+    except ConfigError as error:
+        raise ConfigError(f"{settings.origin('logto')}: logto: {error}") from error
+
+
+def _answer(text: str) -> int:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # ``m2serve --help | head``; what is still in the buffer must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.OK
+
+
+def _complain(text: str) -> None:
+    lines = text.splitlines()
+    sys.stderr.write("".join(f"m2serve: {line}\n" for line in lines))
+    sys.stderr.write("m2serve: nothing was started; m2serve --help lists the options\n")

@@ -1,0 +1,419 @@
+"""Which request goes to which worker, and when.
+
+The rules, in the order in which they bind:
+
+1. A request is handed out only into a free slot, of which a worker has one a thread; else it waits in the queue of
+   its endpoint.
+2. A request whose connection has an earlier one that is not over is held, and then goes to the worker that gave
+   that answer: its responder carries both, so they cannot overtake each other on the way to Mongrel2. Where the
+   first has left by the dispatcher's, the second waits until Mongrel2 has confirmed that it arrived.
+3. Otherwise the worker with the fewest running requests; among equals the one that last served the connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from m2serve.dispatcher.taken import State, Taken
+from m2serve.transports import card as cards
+from m2serve.wire.crew import Word
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from m2serve.dispatcher.crew import Crew
+    from m2serve.dispatcher.intake import Intake
+
+log = logging.getLogger("m2serve.dispatcher")
+
+_RECENT_MOST = 8192
+_HELD_MOST = 64
+"""Requests of one connection that may wait for its first one; browsers that pipeline send six."""
+
+
+def choose(crews: Iterable[Crew], endpoint: int, epoch: int, previous: Crew | None) -> Crew | None:
+    """The worker for a request that may go anywhere; None if no thread is free."""
+    best: Crew | None = None
+    least = 0
+    for crew in crews:
+        if not crew.free or crew.epochs[endpoint] != epoch:
+            continue
+        load = len(crew.running)
+        if best is None or load < least or (load == least and crew is previous):
+            best, least = crew, load
+    return best
+
+
+def _first(intake: Intake) -> Taken | None:
+    """The request at the head of an endpoint's queue, past those whose clients have left."""
+    queue = intake.queue
+    while queue and queue[0].state is not State.QUEUED:
+        queue.popleft()
+    return queue[0] if queue else None
+
+
+class Router:
+    """All requests between Mongrel2 and the threads.
+
+    Args:
+        refuse: answers a request with an error of our own and closes its connection.
+        close_later: closes a connection whose answer broke off, once what was sent has arrived.
+        fence: calls back when Mongrel2 has received all that the dispatcher has sent.
+        limit: requests that may wait, over all endpoints.
+    """
+
+    def __init__(
+        self,
+        refuse: Callable[[Taken, int, str], None],
+        close_later: Callable[[Taken], None],
+        fence: Callable[[Intake, Callable[[], None]], None],
+        *,
+        limit: int,
+    ) -> None:
+        self.crews: list[Crew] = []
+        self.intakes: tuple[Intake, ...] = ()
+        self.waiting = 0
+        """Requests queued or held."""
+        self._refuse = refuse
+        self._close_later = close_later
+        self._fence = fence
+        self.now = 0.0
+        """Monotonic seconds, set by the loop once a turn."""
+        self.handed = 0.0
+        """When the last request was handed out."""
+        self.answers: list[Taken] = []
+        """Requests with an answer in their slot, collected but not sent."""
+        self._limit = limit
+        self.parking = False
+        """Stopping: what arrives now waits until Mongrel2's PUSH is left."""
+        self.parked: list[Taken] = []
+        self._serial = 0
+        self._recent: dict[tuple[int, bytes], Crew] = {}
+
+    @property
+    def running(self) -> int:
+        """Requests that lie in a cell."""
+        return sum(len(crew.running) for crew in self.crews)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more connections are remembered than is useful."""
+        return len(self._recent) > _RECENT_MOST
+
+    def start_serials_after(self, serial: int) -> None:
+        """A successor gives no serial number that a predecessor may have given."""
+        self._serial = serial
+
+    def resume(self, taken: Taken, crew: Crew, slot: int, serial: int) -> None:
+        """A predecessor had put *taken* into *slot*."""
+        taken.state = State.HANDED
+        crew.resume(taken, slot, serial)
+        if taken.epoch == taken.intake.epoch:
+            taken.intake.current[taken.conn] = taken
+
+    # -- arrivals ----------------------------------------------------------------------------------------------
+
+    def arrive(self, taken: Taken) -> None:
+        """A request came from Mongrel2."""
+        intake = taken.intake
+        conn = taken.conn
+        intake.live.append(taken)
+        first = intake.current.get(conn)
+        if first is not None:
+            self._hold(first, taken)
+            return
+        intake.current[conn] = taken
+        if self.parking and self.waiting + len(self.parked) < self._limit:
+            taken.state = State.PARKED
+            self.parked.append(taken)
+            return
+        self._place(taken)
+
+    def unpark(self) -> None:
+        """Serve what was parked."""
+        self.parking = False
+        parked, self.parked = self.parked, []
+        for taken in parked:
+            if taken.state is State.PARKED:
+                taken.state = State.QUEUED
+                self._place(taken)
+
+    def _place(self, taken: Taken) -> None:
+        """Hand *taken*, the first of its connection, to a worker, or queue it."""
+        intake, conn = taken.intake, taken.conn
+        previous = self._recent.get((intake.index, conn))
+        if conn in intake.pipelining and previous is not None and previous.epochs[intake.index] == taken.epoch:
+            taken.road = cards.OWN_ROAD
+            self.waiting += 1
+            self._queue_behind(previous, taken)
+            return
+        if _first(intake) is None:
+            crew = choose(self.crews, intake.index, taken.epoch, previous)
+            if crew is not None:
+                self._hand(crew, taken)
+                return
+        if self.waiting >= self._limit:
+            self._end(taken)
+            self._refuse(taken, 503, f"{self.waiting} requests wait already (queue-limit)")
+            return
+        self.waiting += 1
+        intake.queue.append(taken)
+
+    def _hold(self, first: Taken, taken: Taken) -> None:
+        if first.held is None:
+            first.held = deque()
+            if first.crew is None or first.crew.state(first.slot) != cards.ANSWERING:
+                # It did not wait for the answer. (Else it may have the answer, and we shall see soon that it is over.)
+                taken.intake.pipelining.add(taken.conn)
+            if first.crew is not None:
+                first.crew.keep_to_own_road(first.slot)
+            first.road = cards.OWN_ROAD
+        if first.doomed or len(first.held) >= _HELD_MOST or self.waiting >= self._limit:
+            taken.state = State.OVER
+            taken.intake.ring.take(taken.frame)
+            if not first.doomed:
+                log.warning(
+                    "too many pipelined requests: connection closes after the running one conn=%s held=%d waiting=%d",
+                    taken.conn.decode(), len(first.held), self.waiting,
+                )  # fmt: skip
+                self._drop_held(first)
+                first.doomed = True
+            return
+        taken.state = State.HELD
+        first.held.append(taken)
+        self.waiting += 1
+
+    def _hand(self, crew: Crew, taken: Taken) -> None:
+        self._serial += 1
+        taken.state = State.HANDED
+        self.handed = self.now
+        crew.hand(taken, self._serial, taken.road, self.now)
+
+    # -- ends --------------------------------------------------------------------------------------------------
+
+    def collect(self) -> bool:
+        """Notice what the threads have finished, and hand out what waited for it; whether there was anything."""
+        found = False
+        for crew in self.crews:
+            for taken in crew.finished(self.now):
+                found = True
+                if taken.answer is not None:
+                    self.answers.append(taken)
+                else:
+                    self._over(taken, crew)
+        if found:
+            self.refill()
+        return found
+
+    def sent(self, answered: Iterable[Taken]) -> None:
+        """The answers of these requests have left by the dispatcher."""
+        for taken in answered:
+            crew = taken.crew
+            if crew is not None and crew.running.get(taken.slot) is taken:
+                crew.sent(taken)
+                self._over(taken, crew)
+        self.refill()
+
+    def refill(self) -> None:
+        """Hand out what waits, as far as there are free slots."""
+        if not self.waiting:
+            return
+        for crew in self.crews:
+            while crew.waiting and crew.free:
+                self._hand_waiting(crew)
+        self._drain()
+
+    def _over(self, taken: Taken, crew: Crew) -> None:
+        taken.state = State.OVER
+        if not taken.held and not taken.doomed:
+            # nearly always; the rest of the work is below
+            intake, conn = taken.intake, taken.conn
+            if intake.current.get(conn) is taken:
+                del intake.current[conn]
+                self._recent[intake.index, conn] = crew
+            return
+        self._next_of_connection(taken, crew)
+
+    def _next_of_connection(self, taken: Taken, crew: Crew) -> None:
+        intake = taken.intake
+        if intake.current.get(taken.conn) is not taken:
+            return
+        if taken.doomed:
+            del intake.current[taken.conn]
+            self._close_later(taken)
+            return
+        self._recent[intake.index, taken.conn] = crew
+        assert taken.held
+        following = taken.held.popleft()
+        following.held = taken.held
+        following.state = State.QUEUED
+        following.road = cards.OWN_ROAD
+        intake.current[taken.conn] = following
+        if taken.answer is None:
+            self._queue_behind(crew, following)
+        else:
+            # It left by our responder, the next one leaves by the worker's: not before the first has arrived.
+            self._fence(intake, lambda: self._queue_behind(crew, following))
+
+    def _queue_behind(self, crew: Crew, taken: Taken) -> None:
+        """Queue *taken* for the worker that gave its connection's last answer, or for any if that one leaves."""
+        if taken.state is not State.QUEUED:
+            return
+        if crew in self.crews and crew.serves(taken.intake.index, taken.epoch):
+            crew.waiting.append(taken)
+        else:
+            taken.intake.queue.append(taken)
+        self.refill()
+
+    def _hand_waiting(self, crew: Crew) -> None:
+        taken = crew.waiting.popleft()
+        if taken.state is State.QUEUED:
+            self.waiting -= 1
+            self._hand(crew, taken)
+
+    def _drain(self) -> None:
+        """Hand out queued requests, endpoint by endpoint in turn, while threads are free."""
+        intakes = list(self.intakes)
+        while intakes:
+            intakes = [intake for intake in intakes if self._drain_one(intake)]
+
+    def _drain_one(self, intake: Intake) -> bool:
+        taken = _first(intake)
+        if taken is None:
+            return False
+        crew = choose(self.crews, intake.index, taken.epoch, self._recent.get((intake.index, taken.conn)))
+        if crew is None:
+            return False
+        intake.queue.popleft()
+        self.waiting -= 1
+        self._hand(crew, taken)
+        return True
+
+    def expire(self, before: float) -> float | None:
+        """Refuse requests that arrived before *before* and still wait; gives the arrival of the oldest left."""
+        if len(self._recent) > _RECENT_MOST:
+            self._recent.clear()
+        oldest: float | None = None
+        for queue in [*(i.queue for i in self.intakes), *(c.waiting for c in self.crews)]:
+            while queue and (queue[0].state is not State.QUEUED or queue[0].arrived < before):
+                taken = queue.popleft()
+                if self._withdraw(taken):
+                    self._refuse(taken, 503, "waited too long for a free thread (queue-timeout)")
+            if queue and (oldest is None or queue[0].arrived < oldest):
+                oldest = queue[0].arrived
+        return oldest
+
+    def _end(self, taken: Taken) -> None:
+        """*taken* is over without having run; what its connection held goes with it, for that is closed."""
+        taken.state = State.OVER
+        taken.intake.ring.take(taken.frame)
+        self._drop_held(taken)
+        if taken.intake.current.get(taken.conn) is taken:
+            del taken.intake.current[taken.conn]
+
+    def _withdraw(self, taken: Taken) -> bool:
+        """End *taken* if it still waits to be handed out; whether it did."""
+        if taken.state is State.QUEUED:
+            self.waiting -= 1
+        elif taken.state is not State.PARKED:
+            return False
+        self._end(taken)
+        return True
+
+    def _drop_held(self, taken: Taken) -> None:
+        for held in taken.held or ():
+            held.state = State.OVER
+            held.intake.ring.take(held.frame)
+            self.waiting -= 1
+        taken.held = None if taken.held is None else deque()
+
+    def give_up(self) -> None:
+        """The node leaves now: answer 503 to everybody who still waits."""
+        for taken in [
+            *self.parked,
+            *(t for i in self.intakes for t in i.queue),
+            *(t for c in self.crews for t in c.waiting),
+        ]:
+            if self._withdraw(taken):
+                self._refuse(taken, 503, "the server stops, and the time for it is over")
+        self.parked.clear()
+
+    # -- people leaving ----------------------------------------------------------------------------------------
+
+    def gone(self, intake: Intake, conn: bytes) -> None:
+        """The client of a connection has left."""
+        self._recent.pop((intake.index, conn), None)
+        intake.pipelining.discard(conn)
+        taken = intake.current.get(conn)
+        if taken is None:
+            return
+        self._drop_held(taken)
+        if taken.state is State.HANDED:
+            assert taken.crew is not None
+            taken.crew.say(Word.GONE, intake.index, taken.slot, taken.serial)
+        else:
+            self._withdraw(taken)
+
+    def lost(self, intake: Intake) -> None:
+        """Mongrel2 itself has gone: nothing of this connection can be answered any more."""
+        for taken in list(intake.current.values()):
+            if taken.state is State.HANDED:
+                self._drop_held(taken)
+            else:
+                self._withdraw(taken)
+        intake.current.clear()
+        intake.queue.clear()
+        intake.live.clear()
+        intake.pipelining.clear()
+        self._recent.clear()
+
+    def leaves(self, crew: Crew) -> None:
+        """A worker drains: it gets nothing more, and what waited for it may go elsewhere."""
+        crew.leave()
+        while crew.waiting:
+            taken = crew.waiting.popleft()
+            if taken.state is State.QUEUED:
+                taken.intake.queue.append(taken)
+
+    def died(self, crew: Crew) -> None:
+        """A worker's link has ended: settle what lies in its cells."""
+        self.collect()
+        self.leaves(crew)
+        self.crews.remove(crew)
+        back: list[Taken] = []
+        for taken in crew.running.values():
+            intake = taken.intake
+            state = crew.state(taken.slot)
+            if intake.origin.dead or intake.origin.epoch != taken.epoch:
+                taken.state = State.OVER
+            elif taken.answer is not None:
+                self._over(taken, crew)  # it had finished; we have the answer
+            elif state == cards.HANDED:
+                taken.intake.ring.untake(taken.frame)
+                back.append(taken)
+            elif state == cards.RUNNING:
+                self._end(taken)
+                self._refuse(taken, 502, f"worker {crew.worker} died while it ran the request")
+            else:
+                self._end(taken)
+                log.error(
+                    "worker %d died while it answered: connection closed conn=%s",
+                    crew.worker, taken.conn.decode(),
+                )  # fmt: skip
+                self._close_later(taken)
+            crew.card.wipe(taken.slot)
+        crew.running.clear()
+        for taken in sorted(back, key=lambda t: t.serial, reverse=True):
+            self._requeue(taken)
+        self._recent = {key: known for key, known in self._recent.items() if known is not crew}
+        if self.waiting:
+            self._drain()
+
+    def _requeue(self, taken: Taken) -> None:
+        """It was handed out but nobody had begun: it goes to the front of the queue."""
+        taken.state = State.QUEUED
+        taken.crew = None
+        self.waiting += 1
+        taken.intake.queue.appendleft(taken)

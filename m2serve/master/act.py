@@ -1,0 +1,175 @@
+"""Performs what the policies decided; the only place that kills."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import signal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from m2serve.ids import Seconds, WorkerId
+from m2serve.master import actions
+from m2serve.master.board import Slot
+from m2serve.master.child import Child, ChildKind, ChildState
+from m2serve.master.generation import Generation, GenerationState
+from m2serve.master.policies.respawn import FIRST_DELAY, delay_after
+from m2serve.transports.node import WorkerPost
+from m2serve.wire.link import Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from m2serve.errors import ExitCode
+    from m2serve.master.board import Board
+    from m2serve.master.spawn import Spawner
+    from m2serve.mongrel2.daemon import DaemonSpec
+    from m2serve.transports.node import NodeFds
+
+log = logging.getLogger("m2serve.master")
+
+
+@dataclass
+class Actor:
+    """Hands of the master: spawns, tells, kills."""
+
+    board: Board
+    node: NodeFds
+    spawner: Spawner
+    daemons: Sequence[DaemonSpec]
+    processes: int
+    threads: int
+    finished: ExitCode | None = None
+    """Set when nothing is left to do."""
+    _keys: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def perform(self, action: actions.Action, now: Seconds) -> None:
+        match action:
+            case actions.Spawn(slot):
+                self._spawn(slot, now)
+            case actions.Drain(child, reason, deadline):
+                self._drain(child, reason, deadline)
+            case actions.Stop(child, reason, deadline):
+                self._stop(child, reason, deadline)
+            case actions.Kill(child, reason):
+                self._kill(child, reason)
+            case actions.OpenGeneration(reason):
+                self.open_generation(reason, now)
+            case actions.Serve(generation):
+                self._serve(generation, now)
+            case actions.Retire(generation, reason, given_up):
+                self._retire(generation, reason, given_up)
+            case actions.Order(order):
+                log.critical("stopping: %s", order.reason)
+                self.board.stop = order
+            case actions.Finish(code):
+                self.finished = code
+
+    def open_generation(self, reason: str, now: Seconds) -> None:
+        """A full set of empty slots; the respawn policy fills them."""
+        self.board.reload_wanted = False
+        generation = Generation(next(self._numbers), self.processes, now)
+        self.board.generations.append(generation)
+        for number in range(1, self.processes + 1):
+            slot = Slot(ChildKind.WORKER, f"worker {number}", generation.number, WorkerId(number), due=now)
+            self.board.slots.append(slot)
+        if generation.number > 1:
+            log.info("%s: generation %d starts beside the old one", reason, generation.number)
+
+    def _serve(self, generation: Generation, now: Seconds) -> None:
+        generation.move(GenerationState.SERVING, "all ready")
+        generation.failed = False
+        # Tests wait for this line.
+        log.info("all %d workers ready in %.2f s", generation.size, now - generation.started)
+
+    def _retire(self, generation: Generation, reason: str, given_up: bool) -> None:
+        generation.move(GenerationState.RETIRING, reason)
+        self.board.slots = [
+            slot for slot in self.board.slots if slot.generation != generation.number or not slot.worker
+        ]
+        # Its workers, if it has any, are buried later.
+        self.board.forget_retired()
+        if given_up:
+            # Tests wait for this line.
+            log.error("reload given up: %s; the old generation goes on", reason)
+
+    def _spawn(self, slot: Slot, now: Seconds) -> None:
+        child = Child(slot.kind, next(self._keys), slot.name, slot.generation, slot.worker, started=now)
+        try:
+            self._fork(child, slot)
+        except OSError as error:
+            slot.short_lives += 1
+            slot.due = Seconds(now + max(delay_after(slot.short_lives), FIRST_DELAY))
+            log.error("cannot spawn %s: %s; next attempt in %.1f s", slot.name, error, slot.due - now)
+            return
+        slot.child = child
+        self.board.children.append(child)
+        threads = f", threads: {self.threads}" if slot.kind is ChildKind.WORKER else ""
+        # Tests wait for this line.
+        log.info("spawned %s (pid: %d%s)", slot.name, child.pid, threads)
+        child.move(ChildState.STARTING, "spawned")
+
+    def _fork(self, child: Child, slot: Slot) -> None:
+        if slot.kind is ChildKind.DAEMON:
+            child.pid, child.output = self.spawner.daemon(self.daemons[slot.daemon])
+        elif slot.kind is ChildKind.DISPATCHER:
+            child.pid, child.link = self.spawner.dispatcher()
+        else:
+            self._fork_worker(child)
+
+    def _fork_worker(self, child: Child) -> None:
+        post = WorkerPost.create(child.key, child.worker, self.threads)
+        try:
+            child.pid, child.link = self.spawner.worker(post)
+        except OSError:
+            post.close()
+            raise
+        self.node.posts[child.key] = post
+        dispatcher = self.board.dispatcher
+        # One that is forked later inherits the post.
+        if dispatcher is not None and dispatcher.link is not None:
+            payload = {"worker": child.worker, "key": child.key, "threads": self.threads}
+            dispatcher.link.send(Verb.WORKER, payload, post.dispatcher_fds())
+
+    def _drain(self, child: Child, reason: str, deadline: Seconds) -> None:
+        child.move(ChildState.DRAINING, reason)
+        child.deadline = deadline
+        self._tell(child, Verb.STOP if child.kind is ChildKind.DISPATCHER else Verb.DRAIN)
+
+    def _stop(self, child: Child, reason: str, deadline: Seconds) -> None:
+        child.move(ChildState.STOPPING, reason)
+        child.deadline = deadline
+        if child.kind is ChildKind.DAEMON:
+            _signal(child, signal.SIGTERM)
+        else:
+            self._tell(child, Verb.DRAIN if child.kind is ChildKind.DISPATCHER else Verb.STOP)
+
+    def _kill(self, child: Child, reason: str) -> None:
+        log.warning("%s (pid: %d) is killed: %s", child.name, child.pid, reason)
+        child.move(ChildState.KILLED, reason)
+        _signal(child, signal.SIGKILL)
+
+    def bury_alive(self, child: Child) -> None:
+        """The master breaks off: no child may stay, nor be waited for longer than a SIGKILL takes."""
+        _signal(child, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child.pid, 0)
+        if child.link is not None:
+            child.link.close()
+
+    def _tell(self, child: Child, verb: Verb) -> None:
+        if child.link is not None:
+            child.link.send(verb, {})
+
+
+def _signal(child: Child, number: signal.Signals) -> None:
+    if child.kind is ChildKind.DAEMON:
+        # The whole group; there is none yet if the child has not come to setsid.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+            return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child.pid, number)

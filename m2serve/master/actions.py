@@ -1,0 +1,86 @@
+"""What a policy may ask for, as data; performed by act.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from m2serve.errors import ExitCode
+    from m2serve.ids import Seconds
+    from m2serve.master.board import Slot, StopOrder
+    from m2serve.master.child import Child
+    from m2serve.master.generation import Generation
+
+
+@dataclass(frozen=True)
+class Spawn:
+    """Put a child into an empty slot."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Take nothing more, finish, leave. A dispatcher serves what was taken, leaves Mongrel2's PUSH, says QUIET."""
+
+    child: Child
+    reason: str
+    deadline: Seconds
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Leave now: SIGKILL follows at the deadline. TERM for a daemon."""
+
+    child: Child
+    reason: str
+    deadline: Seconds
+
+
+@dataclass(frozen=True)
+class Kill:
+    """SIGKILL."""
+
+    child: Child
+    reason: str
+
+
+@dataclass(frozen=True)
+class OpenGeneration:
+    """A new set of workers beside the old one."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Serve:
+    """All workers of the generation are ready."""
+
+    generation: Generation
+
+
+@dataclass(frozen=True)
+class Retire:
+    """The generation has no slots any more; its workers are told to leave by actions of their own."""
+
+    generation: Generation
+    reason: str
+    given_up: bool = False
+
+
+@dataclass(frozen=True)
+class Order:
+    """Stop the whole server."""
+
+    order: StopOrder
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Nothing is left: the master leaves."""
+
+    code: ExitCode
+
+
+Action = Spawn | Drain | Stop | Kill | OpenGeneration | Serve | Retire | Order | Finish

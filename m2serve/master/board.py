@@ -1,0 +1,112 @@
+"""What the master knows at one moment: the snapshot that the policies read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from m2serve.errors import ExitCode
+from m2serve.ids import Seconds
+from m2serve.master.child import AT_ZERO, NO_WORKER, Child, ChildKind, ChildState
+
+if TYPE_CHECKING:
+    from m2serve.ids import WorkerId
+    from m2serve.master.generation import Generation
+
+
+STOP_GRACE = Seconds(1.0)
+"""From an order to leave at once to SIGKILL."""
+
+
+class Urgency(IntEnum):
+    """How a stop goes; it only ever grows.
+
+    GRACEFUL: finish what was taken. AT_ONCE: what takes longer than STOP_GRACE is killed. BRUTAL: SIGKILL.
+    """
+
+    GRACEFUL = 1
+    AT_ONCE = 2
+    BRUTAL = 3
+
+
+@dataclass(frozen=True)
+class StopOrder:
+    """The whole server is to stop."""
+
+    reason: str
+    deadline: Seconds
+    """Workers are waited for until then."""
+    urgency: Urgency = Urgency.GRACEFUL
+    code: ExitCode = ExitCode.OK
+    patience: Seconds = STOP_GRACE
+    """For the dispatcher, once it has nothing to wait for, and for daemons."""
+
+
+@dataclass(eq=False)
+class Slot:
+    """A place that wants one live child; whoever dies there is replaced."""
+
+    kind: ChildKind
+    name: str
+    generation: int = 0
+    worker: WorkerId = NO_WORKER
+    daemon: int = 0
+    """Index of its DaemonSpec, for daemons."""
+    child: Child | None = None
+    due: Seconds = AT_ZERO
+    """Not spawned before this time."""
+    short_lives: int = 0
+    """Deaths in a row after a short life."""
+    was_ready: bool = False
+
+
+@dataclass(eq=False)
+class Board:
+    """All rows. The server changes them; policies only read."""
+
+    dispatched: bool
+    need_app: bool
+    mercy: Seconds
+    slots: list[Slot] = field(default_factory=list)
+    children: list[Child] = field(default_factory=list)
+    """Live ones, those that have left their slot (draining) included."""
+    generations: list[Generation] = field(default_factory=list)
+    stop: StopOrder | None = None
+    quiet: bool = False
+    """The dispatcher has left Mongrel2's PUSH and holds nothing more."""
+    reload_wanted: bool = False
+    last_burial: Seconds = AT_ZERO
+    """When the last child died that was no daemon."""
+
+    def of_kind(self, kind: ChildKind) -> list[Child]:
+        return [child for child in self.children if child.kind is kind]
+
+    @property
+    def workers(self) -> list[Child]:
+        return self.of_kind(ChildKind.WORKER)
+
+    @property
+    def dispatcher(self) -> Child | None:
+        found = self.of_kind(ChildKind.DISPATCHER)
+        return found[0] if found else None
+
+    @property
+    def gate_open(self) -> bool:
+        """Every attached daemon has been ready: ours may start."""
+        return all(slot.was_ready for slot in self.slots if slot.kind is ChildKind.DAEMON)
+
+    def workers_of(self, generation: Generation) -> list[Child]:
+        return [child for child in self.workers if child.generation == generation.number]
+
+    def generation(self, number: int) -> Generation | None:
+        return next((one for one in self.generations if one.number == number), None)
+
+    def forget_retired(self) -> None:
+        """Drop generations that are on their way out and have nobody left."""
+        self.generations = [one for one in self.generations if one.current or self.workers_of(one)]
+
+    def all_ready(self, generation: Generation) -> bool:
+        """Every slot of *generation* is held by a worker that serves."""
+        held = [slot.child for slot in self.slots if slot.generation == generation.number and slot.worker]
+        return bool(held) and all(child is not None and child.state is ChildState.READY for child in held)

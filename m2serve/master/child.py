@@ -1,0 +1,108 @@
+"""One child process: its kind, its state, and the one table of moves."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from m2serve.ids import Pid, Seconds, WorkerId
+
+if TYPE_CHECKING:
+    from m2serve.system.link import Link
+
+log = logging.getLogger("m2serve.master")
+
+
+NO_WORKER = WorkerId(0)
+NO_PID = Pid(0)
+AT_ZERO = Seconds(0.0)
+
+
+class ChildKind(Enum):
+    DISPATCHER = "dispatcher"
+    WORKER = "worker"
+    DAEMON = "daemon"
+
+
+class ChildState(Enum):
+    """What the master believes about a child.
+
+    NEW: a row without a process. STARTING: forked, has not said READY. READY: serving. DRAINING: takes
+    nothing more, finishes what it has. STOPPING: told to leave at once. KILLED: SIGKILL sent. DEAD: reaped.
+    """
+
+    NEW = "NEW"
+    STARTING = "STARTING"
+    READY = "READY"
+    DRAINING = "DRAINING"
+    STOPPING = "STOPPING"
+    KILLED = "KILLED"
+    DEAD = "DEAD"
+
+
+_S = ChildState
+
+TRANSITIONS: dict[ChildState, frozenset[ChildState]] = {
+    _S.NEW: frozenset({_S.STARTING, _S.DEAD}),
+    _S.STARTING: frozenset({_S.READY, _S.DRAINING, _S.STOPPING, _S.KILLED, _S.DEAD}),
+    _S.READY: frozenset({_S.DRAINING, _S.STOPPING, _S.KILLED, _S.DEAD}),
+    _S.DRAINING: frozenset({_S.STOPPING, _S.KILLED, _S.DEAD}),
+    _S.STOPPING: frozenset({_S.KILLED, _S.DEAD}),
+    _S.KILLED: frozenset({_S.DEAD}),
+    _S.DEAD: frozenset(),
+}
+
+LEAVING = frozenset({_S.DRAINING, _S.STOPPING, _S.KILLED})
+"""On the way out because somebody wanted it: the death that follows is no accident."""
+
+
+class IllegalMove(Exception):
+    """A bug of the master: a child was moved where the table has no arrow."""
+
+
+@dataclass(eq=False)
+class Child:
+    """A row of the table. Only the master's loop touches it."""
+
+    kind: ChildKind
+    key: int
+    """Unique for the life of the master: a number and a pid may come back, a key does not."""
+    name: str
+    generation: int = 0
+    worker: WorkerId = NO_WORKER
+    pid: Pid = NO_PID
+    state: ChildState = ChildState.NEW
+    started: Seconds = AT_ZERO
+    deadline: Seconds | None = None
+    """When patience ends: the mercy policy then takes the next harder step."""
+    failed: bool = False
+    """Said FAILED: cannot load the application."""
+    failure: str = ""
+    was_ready: bool = False
+    threads: tuple[str, ...] = ()
+    link: Link | None = field(default=None, repr=False)
+    output: int | None = None
+    """A daemon's standard output and error, read end."""
+
+    @property
+    def alive(self) -> bool:
+        return self.state not in (ChildState.NEW, ChildState.DEAD)
+
+    @property
+    def leaving(self) -> bool:
+        return self.state in LEAVING
+
+    def move(self, state: ChildState, reason: str) -> None:
+        """Change state and say so; the only place that does either.
+
+        Raises: IllegalMove: there is no such arrow.
+        """
+        if state not in TRANSITIONS[self.state]:
+            raise IllegalMove(f"{self.name}: {self.state.value} -> {state.value} ({reason})")
+        # Tests wait for this line.
+        log.info("%s %s -> %s (%s) pid=%d", self.name, self.state.value, state.value, reason, self.pid)
+        self.state = state
+        if state is ChildState.READY:
+            self.was_ready = True

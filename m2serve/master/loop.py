@@ -1,0 +1,186 @@
+"""The master's loop: reap, one signal, messages, decide, act, sleep."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from m2serve.errors import ExitCode
+from m2serve.ids import Seconds
+from m2serve.master import report
+from m2serve.master.board import StopOrder
+from m2serve.master.child import Child, ChildKind, ChildState
+from m2serve.master.daemons import PROBE_SECONDS, DaemonOutput, answers
+from m2serve.master.policies import boot, mercy, reload, respawn, stop
+from m2serve.master.reap import Death, reap
+from m2serve.master.signals import Caught, Event, SignalQueue
+from m2serve.master.wait import wait
+
+if TYPE_CHECKING:
+    from m2serve.config.settings import Settings
+    from m2serve.master.act import Actor
+    from m2serve.master.board import Board
+    from m2serve.master.inbox import Inbox
+
+log = logging.getLogger("m2serve.master")
+
+FAST_MERCY = Seconds(1.0)
+"""For INT and QUIT."""
+
+_POLICIES = (boot.decide, respawn.decide, reload.decide, mercy.decide, stop.decide)
+"""Each decides on what the one before has changed: an empty slot is filled before stop counts workers."""
+
+
+@dataclass
+class Loop:
+    """Turns events into changes of the board, and the board into actions."""
+
+    settings: Settings
+    board: Board
+    actor: Actor
+    inbox: Inbox
+    signals: SignalQueue
+    outputs: DaemonOutput
+    announced: bool = False
+
+    def run(self) -> int:
+        """The whole life of the server: reap, one signal, messages, decide, act, sleep."""
+        while True:
+            for death in reap():
+                self._bury(death, clock())
+            caught = self.signals.take()
+            if caught is not None:
+                self._treat(caught, clock())
+            self._probe(clock())
+            acted = self._decide(clock())
+            if self.actor.finished is not None:
+                return self.actor.finished
+            # After a signal another turn: a CHLD taken just now may tell of a death behind this turn's reaping.
+            busy = acted or caught is not None or self.signals.pending
+            now = clock()
+            due = now if busy else self._due(now)
+            for child in wait(self.signals.fileno(), self.board.children, due, now):
+                self._listen(child, clock())
+
+    def _decide(self, now: Seconds) -> bool:
+        acted = False
+        for decide in _POLICIES:
+            for action in decide(self.board, now):
+                self.actor.perform(action, now)
+                acted = True
+        return acted
+
+    def _due(self, now: Seconds) -> Seconds | None:
+        dues = [respawn.next_due(self.board, now), mercy.next_due(self.board), stop.next_due(self.board)]
+        if any(child.state is ChildState.STARTING for child in self.board.of_kind(ChildKind.DAEMON)):
+            dues.append(Seconds(now + PROBE_SECONDS))
+        # What is past has been decided on in this turn.
+        return min((due for due in dues if due is not None and due > now), default=None)
+
+    def _listen(self, child: Child, now: Seconds) -> None:
+        if child.kind is ChildKind.DAEMON:
+            self.outputs.read(child)
+            return
+        if child.link is not None and child.link.pending:
+            child.link.flush()
+        self.inbox.read(child, now)
+        self._announce()
+
+    def _treat(self, caught: Caught, now: Seconds) -> None:
+        match caught.event:
+            case Event.TERM:
+                self._stop(caught, self.settings.worker_reload_mercy, self.settings.reload_mercy, now)
+            case Event.INT | Event.QUIT:
+                self._stop(caught, FAST_MERCY, FAST_MERCY, now)
+            case Event.HUP if self.board.stop is None:
+                log.info("%s: reload", caught.name)
+                self.board.reload_wanted = True
+            case Event.USR1:
+                report.log_lines(report.table_lines(self.board, now))
+            case Event.CHLD:
+                pass
+            case _:
+                log.info("%s changes nothing", caught.name)
+
+    def _stop(self, caught: Caught, worker_mercy: Seconds, patience: Seconds, now: Seconds) -> None:
+        before = self.board.stop
+        if before is not None:
+            self.board.stop = stop.escalate(before, now)
+            log.warning("%s again: stopping %s", caught.name, self.board.stop.urgency.name.lower())
+            return
+        # Tests wait for this line.
+        log.info("%s: stopping, with %g s of mercy", caught.name, worker_mercy)
+        self.board.stop = StopOrder(caught.name, Seconds(now + worker_mercy), patience=patience)
+
+    def _bury(self, death: Death, now: Seconds) -> None:
+        child = next((one for one in self.board.children if one.pid == death.pid), None)
+        if child is None:
+            log.info("reaped pid %d, which is none of ours: %s", death.pid, death)
+            return
+        self._last_words(child, now)
+        expected = child.leaving
+        child.move(ChildState.DEAD, str(death))
+        self.board.children.remove(child)
+        if child.kind is not ChildKind.DAEMON:
+            self.board.last_burial = now
+        self.inbox.buried(child)
+        generation = self.board.generation(child.generation)
+        if generation is not None and not expected:
+            if not child.was_ready:
+                generation.early_deaths += 1
+            if death.code == ExitCode.APP_LOAD:
+                generation.failed = True
+        self._vacate(child, death, expected, now)
+        self.board.forget_retired()
+
+    def _last_words(self, child: Child, now: Seconds) -> None:
+        """What a child said before it died still counts: READY, FAILED, a descriptor to keep."""
+        if child.kind is ChildKind.DAEMON:
+            self.outputs.close(child)
+        self.inbox.read(child, now)
+        if child.link is not None:
+            child.link.close()
+            child.link = None
+
+    def _vacate(self, child: Child, death: Death, expected: bool, now: Seconds) -> None:
+        slot = next((one for one in self.board.slots if one.child is child), None)
+        if slot is not None:
+            slot.child = None
+            slot.due = now
+        if expected:
+            return
+        if slot is None:
+            log.warning("%s (pid: %d) died: %s", child.name, child.pid, death)
+            return
+        slot.short_lives = respawn.short_lives_after(slot.short_lives, Seconds(now - child.started))
+        delay = respawn.delay_after(slot.short_lives)
+        slot.due = Seconds(now + delay)
+        # Tests wait for this line.
+        log.error("%s (pid: %d) died: %s; respawn in %.1f s", child.name, child.pid, death, delay)
+
+    def _probe(self, now: Seconds) -> None:
+        """See whether a daemon that starts answers already."""
+        for slot in self.board.slots:
+            child = slot.child
+            if slot.kind is not ChildKind.DAEMON or child is None or child.state is not ChildState.STARTING:
+                continue
+            spec = self.actor.daemons[slot.daemon]
+            if answers(spec):
+                child.move(ChildState.READY, f"answers in {now - child.started:.2f} s")
+                slot.was_ready = True
+
+    def _announce(self) -> None:
+        """Say once that the whole chain works."""
+        if self.announced or not any(one.state is ChildState.READY for one in self.board.workers):
+            return
+        self.announced = True
+        for spec in self.actor.daemons:
+            # Tests wait for this line.
+            log.info("serving on %s", spec.url)
+
+
+def clock() -> Seconds:
+    """The master's one clock."""
+    return Seconds(time.monotonic())

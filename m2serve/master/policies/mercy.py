@@ -1,0 +1,33 @@
+"""Patience that has ended: drain, then stop, then kill."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from m2serve.ids import Seconds
+from m2serve.master.actions import Kill, Stop
+from m2serve.master.board import STOP_GRACE
+from m2serve.master.child import ChildKind, ChildState
+
+if TYPE_CHECKING:
+    from m2serve.master.actions import Action
+    from m2serve.master.board import Board
+    from m2serve.master.child import Child
+
+
+def decide(board: Board, now: Seconds) -> list[Action]:
+    """One harder step for each child whose deadline has passed."""
+    late = [child for child in board.children if child.deadline is not None and child.deadline <= now]
+    return [_step(child, now) for child in late if child.state is not ChildState.KILLED]
+
+
+def next_due(board: Board) -> Seconds | None:
+    """The nearest deadline."""
+    waiting = [child for child in board.children if child.state is not ChildState.KILLED]
+    return min((child.deadline for child in waiting if child.deadline is not None), default=None)
+
+
+def _step(child: Child, now: Seconds) -> Action:
+    if child.state is ChildState.DRAINING and child.kind is ChildKind.WORKER:
+        return Stop(child, "no mercy any more", Seconds(now + STOP_GRACE))
+    return Kill(child, "takes too long to leave" if child.leaving else "its link is broken")

@@ -1,0 +1,109 @@
+"""The server: makes everything that lives as long as the master, and clears it up."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+from typing import TYPE_CHECKING
+
+import m2serve.dispatcher.main
+import m2serve.worker.main
+from m2serve.errors import ConfigError, ExitCode
+from m2serve.master import report
+from m2serve.master.act import Actor
+from m2serve.master.board import Board, Slot
+from m2serve.master.child import ChildKind
+from m2serve.master.daemons import DaemonOutput
+from m2serve.master.inbox import Inbox
+from m2serve.master.loop import Loop, clock
+from m2serve.master.signals import SignalQueue
+from m2serve.master.spawn import Entries, Spawner
+from m2serve.mongrel2.configdb import prepare
+from m2serve.system.fds import close_quietly
+from m2serve.system.title import set_title
+from m2serve.transports.node import NodeFds
+
+if TYPE_CHECKING:
+    from m2serve.config.settings import Settings
+    from m2serve.mongrel2.daemon import DaemonSpec
+
+log = logging.getLogger("m2serve.master")
+
+_ENTRIES = Entries(dispatcher=m2serve.dispatcher.main.run, worker=m2serve.worker.main.run)
+
+
+class Server:
+    """One m2serve. `run` is called once.
+
+    Args: entries: what children run; tests bring their own.
+    """
+
+    def __init__(self, settings: Settings, entries: Entries = _ENTRIES) -> None:
+        self._settings = settings
+        self._entries = entries
+
+    def run(self) -> int:
+        """Serve until told to stop; returns the exit code."""
+        set_title("master", prefix=self._settings.procname_prefix)
+        settings = self._settings
+        daemons: tuple[DaemonSpec, ...] = ()
+        try:
+            if settings.with_mongrel2 is not None:
+                pairs, mongrel2 = prepare(settings)
+                settings, daemons = dataclasses.replace(settings, zeromq=pairs), (mongrel2,)
+            node = NodeFds.create(settings.zeromq, settings.request_buffer)
+        except ConfigError as error:
+            log.critical("nothing was started: %s", error)
+            self._remove_files(daemons)
+            return ExitCode.CONFIG
+        report.log_lines(report.start_lines(settings))
+        try:
+            return self._serve(settings, node, daemons)
+        finally:
+            node.close()
+            self._remove_files(daemons)
+
+    def _serve(self, settings: Settings, node: NodeFds, daemons: tuple[DaemonSpec, ...]) -> int:
+        board = Board(not settings.zeromq_direct, settings.need_app, settings.worker_reload_mercy)
+        signals = SignalQueue()
+        spawner = Spawner(settings, self._entries, node, lambda: _abandon(board))
+        actor = Actor(board, node, spawner, daemons, settings.processes, settings.threads)
+        inbox = Inbox(board, node)
+        signals.install()
+        try:
+            _furnish(board, daemons)
+            actor.open_generation("start", clock())
+            code = Loop(settings, board, actor, inbox, signals, DaemonOutput("mongrel2")).run()
+            log.info("goodbye: exit code %d", code)
+            return code
+        except Exception:
+            # A bug of the master's. Whoever started us can start us again; half a server would serve nobody.
+            log.critical("the master breaks off", exc_info=True)
+            return ExitCode.INTERNAL
+        finally:
+            # Empty after an orderly stop. Should the master break off instead, no child may stay.
+            for child in board.children:
+                actor.bury_alive(child)
+            signals.uninstall()
+
+    def _remove_files(self, daemons: tuple[DaemonSpec, ...]) -> None:
+        for spec in daemons:
+            close_quietly(spec.lock_fd)
+            if spec.own_directory is not None:
+                shutil.rmtree(spec.own_directory, ignore_errors=True)
+
+
+def _furnish(board: Board, daemons: tuple[DaemonSpec, ...]) -> None:
+    """Slots for all but workers; the respawn policy fills them."""
+    for index, spec in enumerate(daemons):
+        board.slots.append(Slot(ChildKind.DAEMON, spec.name, daemon=index))
+    if board.dispatched:
+        board.slots.append(Slot(ChildKind.DISPATCHER, "dispatcher"))
+
+
+def _abandon(board: Board) -> None:
+    """In a forked child: let go of what belongs to the master."""
+    for child in board.children:
+        if child.link is not None:
+            child.link.abandon()

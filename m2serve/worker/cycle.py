@@ -1,0 +1,91 @@
+"""Around one request: parse, call the application, record, and never let anything out."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from m2serve.errors import ClientGone, RemoteProtocolError
+from m2serve.wire import mongrel2
+
+if TYPE_CHECKING:
+    from m2serve.gateways.wsgi import WsgiGateway
+    from m2serve.observe.access import AccessLog
+    from m2serve.transports.base import Delivery
+    from m2serve.transports.channel import Channel
+
+log = logging.getLogger("m2serve.worker")
+
+
+class Cycle:
+    """Shared by all request threads of a worker.
+
+    ``_count`` guards the counters: several threads of this process write them, no other process does.
+    """
+
+    def __init__(
+        self, gateway: WsgiGateway, access: AccessLog | None, served: memoryview, worker: int, workers: int
+    ) -> None:
+        self._gateway = gateway
+        self._access = access
+        self._served = served[: max(worker, workers) + 1]
+        self._worker = worker
+        self._mine = 0
+        self._count = threading.Lock()
+        self._next = itertools.count(1).__next__
+        # unique over restarts and machines, and short enough to be read aloud
+        self._prefix = os.urandom(4).hex() + "-%x"
+        self._parse = mongrel2.Reader().parse
+        self.garbage = 0
+
+    def run(self, delivery: Delivery, core: int) -> None:
+        """Serve one request; returns when its answer has left, however it went."""
+        raw, channel, _ = delivery
+        request_id = self._prefix % self._next()
+        access = self._access
+        started = wall = 0.0
+        if access is not None:
+            started, wall = time.perf_counter(), time.time()
+        try:
+            request = self._parse(raw)
+        except RemoteProtocolError as error:
+            self._garbage(channel, error, raw)
+            return
+        try:
+            outcome = self._gateway.handle(request, channel, request_id)
+        except Exception:
+            # The gateway answers for the application's mistakes; this is one of ours, and it must not end the thread.
+            log.exception("internal error request=%s", request_id)
+            self._answer(channel, 500)
+            return
+        with self._count:
+            self._mine = mine = self._mine + 1
+            self._served[self._worker] += 1
+        if access is not None:
+            access.record(
+                request,
+                outcome,
+                core=core,
+                started_wall=wall,
+                elapsed=time.perf_counter() - started,
+                served_by_worker=mine,
+                served_total=sum(self._served.tolist()),
+            )
+
+    def _garbage(self, channel: Channel, error: RemoteProtocolError, raw: bytes) -> None:
+        self.garbage += 1
+        log.warning("bad message status=%d reason=%s size=%d head=%r", error.status, error, len(raw), raw[:60])
+        self._answer(channel, error.status)
+
+    @staticmethod
+    def _answer(channel: Channel, status: int) -> None:
+        try:
+            if not channel.began:
+                channel.send(mongrel2.error_answer(status))
+        except ClientGone:
+            return
+        channel.close()

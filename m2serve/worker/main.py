@@ -1,0 +1,182 @@
+"""Entry of a worker process, after the fork: the steps in their order."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from m2serve.apps.mounts import Mounts, load_all
+from m2serve.apps.prepare import prepare
+from m2serve.errors import AppLoadError, ExitCode
+from m2serve.gateways.wsgi import WsgiGateway
+from m2serve.observe.access import AccessLog
+from m2serve.observe.log import reclaim
+from m2serve.transports.card import Card
+from m2serve.transports.direct import DirectSubscription
+from m2serve.transports.dispatched import MailRoom, MailSubscription
+from m2serve.transports.ledger import Ledger
+from m2serve.transports.responder import Responder
+from m2serve.wire.link import Verb
+from m2serve.worker.cycle import Cycle
+from m2serve.worker.service import SIGNAL_DRAIN, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from m2serve.config.settings import Settings
+    from m2serve.system.link import Link
+    from m2serve.transports.base import Subscription
+    from m2serve.transports.node import NodeFds, WorkerPost
+
+log = logging.getLogger("m2serve.worker")
+
+
+def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost) -> int:
+    """Load the application, serve until drained; gives the exit code."""
+    wake, bell = _wake_socket()
+    _take_signals(bell)
+    started = time.monotonic()
+    try:
+        mounts = _load(settings, link)
+    except AppLoadError:
+        return ExitCode.APP_LOAD
+    seconds = time.monotonic() - started
+
+    ledger = Ledger(node.ledger_fd, len(node.endpoints), node.ring_size)
+    responders = [Responder(pair.recv) for pair in node.endpoints]
+    cycle = Cycle(_gateway(settings, mounts), _access(settings), ledger.served, post.worker, settings.processes)
+    identities = [uuid.uuid4() for _ in range(settings.threads)]
+    crew: socket.socket | None = None
+    room: MailRoom | None = None
+    subscriptions: list[MailSubscription | DirectSubscription] = []
+    threads: list[threading.Thread] = []
+    service = Service(link, responders, subscriptions, threads, wake, bell)
+    if settings.zeromq_direct:
+        largest = settings.request_buffer // 2
+        subscriptions += [
+            DirectSubscription(node.endpoints, responders, service, identity, largest) for identity in identities
+        ]
+    else:
+        card = Card(post.card_fd, post.threads)
+        room = MailRoom(ledger, card, responders, (post.bell_read_fd, post.bell_write_fd), node.wake_fd)
+        crew = socket.socket(fileno=post.crew_worker_fd)
+        subscriptions += [MailSubscription(room, core, identity) for core, identity in enumerate(identities)]
+        service.join_crew(crew, room)
+    for core, subscription in enumerate(subscriptions):
+        thread = threading.Thread(
+            target=_serve, args=(subscription, cycle, core, service.ring), name=f"core-{core}", daemon=True
+        )
+        threads.append(thread)
+        thread.start()
+    link.send(
+        Verb.READY,
+        {
+            "threads": [subscription.uuid for subscription in subscriptions],
+            "apps": [prefix for prefix, _ in mounts.apps],
+            "seconds": round(seconds, 3),
+        },
+    )
+    service.run()
+    logging.shutdown()
+    return ExitCode.MASTER_LOST if service.master_lost else ExitCode.OK
+
+
+def _serve(subscription: Subscription, cycle: Cycle, core: int, ended: Callable[[], None]) -> None:
+    """Body of a request thread."""
+    try:
+        while (delivery := subscription.receive()) is not None:
+            try:
+                cycle.run(delivery, core)
+            except BaseException:
+                # not even SystemExit or a MemoryError may cost the worker a thread: nobody would notice
+                log.exception("request thread %d: unexpected", core)
+            subscription.done()
+    finally:
+        ended()
+
+
+def _load(settings: Settings, link: Link) -> Any:
+    """The mounts; an application that answers 500 to everything where loading failed without ``need-app``.
+
+    Raises:
+        AppLoadError: loading failed, and ``need-app`` is set.
+    """
+    try:
+        prepare(settings)
+        mounts = load_all(settings)
+        # What was loaded lives as long as the worker. No collection need walk it, or touch, and so unshare, its pages.
+        gc.freeze()
+        reclaim()  # an application that configures logging silences loggers that are there already
+        return mounts
+    except AppLoadError as error:
+        cause = error.__cause__ or error
+        text = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
+        link.send(Verb.FAILED, {"summary": str(error), "traceback": text})
+        if settings.need_app:
+            raise
+        return Mounts([("", _no_application)])
+
+
+def _no_application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    body = b"Internal Server Error: no application loaded\n"
+    start_response("500 Internal Server Error", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def _gateway(settings: Settings, mounts: Any) -> WsgiGateway:
+    return WsgiGateway(
+        mounts,
+        multithread=settings.threads > 1,
+        multiprocess=settings.processes > 1,
+        server_name_default=socket.gethostname(),
+        errors=sys.stderr,
+    )
+
+
+def _access(settings: Settings) -> AccessLog | None:
+    if settings.disable_logging:
+        return None
+    return AccessLog(_write_line, pid=os.getpid())
+
+
+def _write_line(line: bytes) -> None:
+    try:
+        os.write(2, line)  # one call, so that lines of several processes do not mix
+    except OSError:
+        pass  # a full disk must not fail a request that was answered
+
+
+def _wake_socket() -> tuple[socket.socket, socket.socket]:
+    ours, bell = socket.socketpair()
+    ours.setblocking(False)
+    bell.setblocking(False)
+    return ours, bell
+
+
+def _take_signals(bell: socket.socket) -> None:
+    """HUP drains. INT, TERM and QUIT reach the whole group and are the master's to decide on.
+
+    Handlers, not SIG_IGN: what the application starts must get the default action back at its exec.
+    """
+
+    def drain(number: int, frame: object) -> None:
+        try:
+            bell.send(SIGNAL_DRAIN)
+        except OSError:
+            pass
+
+    def nothing(number: int, frame: object) -> None:
+        pass
+
+    signal.signal(signal.SIGHUP, drain)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, nothing)
