@@ -1,0 +1,58 @@
+"""What an operator sees from outside: process titles, and the table that USR1 asks for."""
+
+from __future__ import annotations
+
+import re
+import signal
+import uuid
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support.mongrel2 import Mongrel2
+    from support.server import Server
+
+TOPOLOGIES = pytest.mark.parametrize("options", [(), ("--zeromq-direct",)], ids=["dispatched", "direct"])
+PROCESSES, THREADS = 3, 4
+_ROW = re.compile(
+    r"  (worker \d+|dispatcher) \(pid: (\d+)\)(?: generation (\d+))? (\w+) age [\d.]+ s(?: threads: (.*))?$"
+)
+
+
+def title(pid: int) -> str:
+    return " ".join(psutil.Process(pid).cmdline()).strip()
+
+
+@TOPOLOGIES
+def test_titles(mongrel2: Mongrel2, serve: Callable[..., Server], options: tuple[str, ...]) -> None:
+    server = serve(mongrel2, processes=PROCESSES, options=("--procname-prefix", "shop ", *options))
+    roles = [f"worker {number}" for number in range(1, PROCESSES + 1)] + ([] if options else ["dispatcher"])
+    children = psutil.Process(server.pid).children(recursive=True)
+    assert title(server.pid) == "shop m2serve master"
+    assert sorted(title(child.pid) for child in children) == sorted(f"shop m2serve {role}" for role in roles)
+
+
+@TOPOLOGIES
+def test_usr1_tells_of_every_child_and_thread(
+    mongrel2: Mongrel2, serve: Callable[..., Server], options: tuple[str, ...]
+) -> None:
+    server = serve(mongrel2, processes=PROCESSES, threads=THREADS, options=options)
+    before, mark = server.pids(), server.mark()
+    server.signal(signal.SIGUSR1)
+    server.wait_log(rf"{len(before)} children, 1 generations:", after=mark)
+    for name in before:
+        server.wait_log(rf"  {name} \(pid: ", after=mark)
+    rows = [match for line in server.log[mark:].splitlines() if (match := _ROW.search(line))]
+    assert {row[1]: int(row[2]) for row in rows} == before
+    assert {row[4] for row in rows} == {"READY"}
+    workers = [row for row in rows if row[1].startswith("worker")]
+    identities = [word for row in workers for word in row[5].split()]
+    assert all(len(row[5].split()) == THREADS for row in workers)
+    assert len({uuid.UUID(word) for word in identities}) == PROCESSES * THREADS, "each thread has its own"
+    said = re.findall(r"worker \d+ ready in .* threads: (.*)$", server.log, re.MULTILINE)
+    assert sorted(said) == sorted(row[5] for row in workers)
+    assert server.pids() == before, "USR1 changes nothing"

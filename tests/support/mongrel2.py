@@ -1,0 +1,208 @@
+"""A real Mongrel2 for one test: one server with one handler, in a private directory."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from support.ports import free_ports
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ENVIRONMENT = {**os.environ, "LOGNAME": os.environ.get("LOGNAME", "tests")}
+_numbers = itertools.count(1)
+
+
+def require() -> None:
+    """Skip the test where Mongrel2 is not installed; on a CI machine that is a failure."""
+    if shutil.which("mongrel2") and shutil.which("m2sh"):
+        return
+    text = "no mongrel2 and m2sh here (Debian package mongrel2-core)"
+    if os.environ.get("CI") == "true":
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+class Mongrel2:
+    """Started by :meth:`start`, and again, under the same addresses, by :meth:`restart`.
+
+    Args:
+        directory: private to this one.
+        protocol: of the handler's messages.
+        scheme: of the handler's sockets, tcp or ipc.
+        ident: send_ident and recv_ident of the handler.
+        settings: lines for the ``settings`` hash, in place of or besides the defaults.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        protocol: str = "tnetstring",
+        scheme: str = "tcp",
+        ident: str | None = None,
+        settings: dict[str, int | str] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.protocol = protocol
+        self.scheme = scheme
+        self.ident = ident or f"test-{os.getpid()}-{next(_numbers)}"
+        self.settings = settings or {}
+        self.process: subprocess.Popen[bytes] | None = None
+        self._choose()
+
+    def _choose(self) -> None:
+        self.port, *own = free_ports(3)
+        if self.scheme == "ipc":
+            self.send_spec, self.recv_spec = (f"ipc://{self.directory}/{name}" for name in ("req", "rep"))
+        else:
+            self.send_spec, self.recv_spec = (f"tcp://127.0.0.1:{port}" for port in own)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return ("127.0.0.1", self.port)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pair(self) -> str:
+        """As m2serve's ``--zeromq`` wants it."""
+        return f"{self.send_spec},{self.recv_spec}"
+
+    @property
+    def log(self) -> str:
+        path = self.directory / "mongrel2.log"
+        return path.read_text("utf-8", "replace") if path.exists() else "(no log)"
+
+    def start(self) -> Mongrel2:
+        """Compile the configuration, run, wait until it accepts."""
+        for _ in range(3):
+            self._compile()
+            if self._run():
+                return self
+            self._choose()  # somebody else took one of the ports in the meantime
+        raise AssertionError(f"Mongrel2 does not start: {self.log}")
+
+    def restart(self) -> None:
+        """A new process at the old addresses; its connection ids start from 1 again."""
+        assert self.process is None, "stop() or kill() comes first"
+        (self.directory / "mongrel2.pid").unlink(missing_ok=True)
+        assert self._run(), f"Mongrel2 does not come back: {self.log}"
+
+    def stop(self) -> None:
+        """As an operator does it."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    # --- inside -----------------------------------------------------------------------
+
+    def _end(self, number: signal.Signals) -> None:
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGCONT)
+        self.process.send_signal(number)
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def _run(self) -> bool:
+        with (self.directory / "mongrel2.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["mongrel2", str(self.directory / "config.sqlite"), "main"],
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_ENVIRONMENT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if self._accepts():
+                return True
+            time.sleep(0.01)
+        self._end(signal.SIGKILL)
+        return False
+
+    def _accepts(self) -> bool:
+        try:
+            socket.create_connection(self.address, timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def _compile(self) -> None:
+        database = self.directory / "config.sqlite"
+        database.unlink(missing_ok=True)
+        source = self.directory / "mongrel2.conf"
+        source.write_text(self._configuration())
+        done = subprocess.run(
+            ["m2sh", "load", "-config", str(source), "-db", str(database)],
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env=_ENVIRONMENT,
+            check=False,
+        )
+        # m2sh leaves with 0 even when it could not parse
+        assert database.exists(), f"m2sh made no database: {done.stdout}{done.stderr}"
+        connection = sqlite3.connect(database)
+        try:
+            handlers = connection.execute("SELECT send_spec, recv_spec, protocol FROM handler").fetchall()
+        finally:
+            connection.close()
+        assert handlers == [(self.send_spec, self.recv_spec, self.protocol)], f"{handlers}: {done.stdout}"
+
+    def _configuration(self) -> str:
+        here = self.directory
+        settings: dict[str, int | str] = {
+            "server.daemonize": 0,
+            "disable.access_logging": 1,
+            "limits.buffer_size": 16384,
+            "limits.content_length": 65536,
+            "limits.client_read_retries": 20,
+            "upload.temp_store": f"{here}/upload.XXXXXX",
+            "upload.temp_store_mode": "0600",
+            **self.settings,
+        }
+        lines = ",\n            ".join(f"'{key}': {value!r}" for key, value in settings.items())
+        return f"""\
+application = Handler(send_spec='{self.send_spec}', send_ident='{self.ident}',
+                      recv_spec='{self.recv_spec}', recv_ident='{self.ident}', protocol='{self.protocol}')
+site = Host(name='localhost', routes={{'/': application}})
+main = Server(uuid='main', name='main', default_host='localhost', hosts=[site],
+              bind_addr='127.0.0.1', port={self.port}, chroot='',
+              access_log='{here}/access.log', error_log='/dev/stderr', pid_file='{here}/mongrel2.pid',
+              control_port='ipc://{here}/control')
+settings = {{{lines}}}
+servers = [main]
+"""

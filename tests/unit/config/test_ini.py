@@ -1,0 +1,112 @@
+"""The ini grammar."""
+
+from __future__ import annotations
+
+import pytest
+
+from m2serve.config.ini import IniReader, split_section
+
+
+def read(name: str = "a.ini", **files: str) -> IniReader:
+    contents = {f"/srv/{stem}.ini": text for stem, text in files.items()}
+
+    def read_file(path: str) -> str:
+        if path not in contents:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return contents[path]
+
+    reader = IniReader(read_file, "/srv", {"STAGE": "dev"}, {"k": "8"})
+    reader.read(name, "command line")
+    return reader
+
+
+def pairs(reader: IniReader) -> list[tuple[str, str]]:
+    assert reader.findings.problems == []
+    return [(entry.key, entry.value) for entry in reader.findings.entries]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a.ini", ("a.ini", "")), ("a.ini:dev", ("a.ini", "dev")), (":dev", ("", "dev")), ("c:/a.ini", ("c:/a.ini", ""))],
+)
+def test_splits_off_the_section(text: str, expected: tuple[str, str]) -> None:
+    assert split_section(text) == expected
+
+
+def test_lines_keep_their_order_and_repetition() -> None:
+    text = "[uwsgi]\r\n; c\n  # c\n\na = 1\n\tb=x = y \nvacuum\na = 2\nempty =\nwith blanks = 3\n"
+    expected = [("a", "1"), ("b", "x = y"), ("vacuum", ""), ("a", "2"), ("empty", ""), ("with blanks", "3")]
+    assert pairs(read(a=text)) == expected
+
+
+def test_lines_know_where_they_stand() -> None:
+    entry = read(a="[uwsgi]\n\nmodule = x\n").findings.entries[0]
+    assert entry.origin == "a.ini:3"
+    assert str(entry) == "a.ini:3: module = x"
+    assert entry.magic["k"] == "8"
+    assert entry.magic["p"] == "/srv/a.ini"
+
+
+def test_our_section_and_uwsgis_are_merged_and_others_left_alone() -> None:
+    text = "[uwsgi]\na=1\n[other]\nb=2\n[m2serve]\nc=3\n[uwsgi]\nd=4\n"
+    assert pairs(read(a=text)) == [("a", "1"), ("c", "3"), ("d", "4")]
+
+
+def test_a_named_section_is_the_only_one() -> None:
+    text = "[uwsgi]\na=1\n[dev]\nb=2\n"
+    reader = read("a.ini:dev", a=text)
+    assert pairs(reader) == [("b", "2")]
+    assert reader.findings.entries[0].magic["x"] == "dev"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_section() -> None:
+    assert pairs(read(a="\ufeff[uwsgi]\na=1")) == [("a", "1")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.ini:prod", "[uwsgi]\n", "a.ini: expected a section [prod]"),
+        ("a.ini", "a = 1\n", "a.ini: expected a section [uwsgi] or [m2serve]"),
+        ("b.ini", "", "command line: cannot read 'b.ini': No such file or directory"),
+        ("a.ini", "[uwsgi\n[uwsgi]", "a.ini:1: [uwsgi: expected ']' after the name of the section"),
+        ("a.ini", "[uwsgi] x\n", "a.ini:1: [uwsgi] x: expected nothing behind ']'"),
+        ("a.ini", "[uwsgi]\nini = a.ini\n", "a.ini:2: a.ini includes itself"),
+        ("a.ini", "[uwsgi]\nini = none.ini\n", "a.ini:2: cannot read 'none.ini': No such file or directory"),
+    ],
+)
+def test_says_what_is_wrong(name: str, text: str, expected: str) -> None:
+    assert read(name, a=text).findings.problems == [expected]
+
+
+def test_lines_before_the_first_section_are_told() -> None:
+    assert read(a="x = 1\n[uwsgi]\n").findings.warnings == ["a.ini:1: ignored, it stands before the first section"]
+
+
+def test_another_section_of_the_same_file_is_read_in_place() -> None:
+    text = "[uwsgi]\na=1\nini = :base\nc=3\n[base]\nb=2\n"
+    assert pairs(read(a=text)) == [("a", "1"), ("b", "2"), ("c", "3")]
+
+
+def test_the_name_of_an_included_file_may_have_variables() -> None:
+    reader = read(a="[uwsgi]\nini = %d$(STAGE).ini\n", dev="[uwsgi]\nx = %n\n")
+    assert pairs(reader) == [("x", "%n")]
+    assert reader.findings.entries[0].magic["n"] == "dev"
+    assert reader.findings.entries[0].origin == "/srv/dev.ini:2"
+
+
+def test_set_and_set_placeholder() -> None:
+    entries = read(a="[uwsgi]\nset = threads=4\nset-ph = base = /srv\n").findings.entries
+    assert [(entry.key, entry.value, entry.placeholder) for entry in entries] == [
+        ("threads", "4", False),
+        ("base", "/srv", True),
+    ]
+
+
+def test_a_reader_may_fail_in_its_own_way() -> None:
+    def read_file(path: str) -> str:
+        raise ValueError("embedded null byte")
+
+    reader = IniReader(read_file, "/srv", {}, {})
+    reader.read("a.ini", "command line")
+    assert reader.findings.problems == ["command line: cannot read 'a.ini': embedded null byte"]

@@ -1,0 +1,210 @@
+"""A whole dispatcher, not running, that takes over cells, ring and connection."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from types import SimpleNamespace
+
+import pytest
+from dispatching import Node, message, receive, wait_readable
+
+from m2serve.dispatcher.loop import Dispatcher
+from m2serve.dispatcher.taken import Taken
+from m2serve.system.link import Link
+from m2serve.transports import card as cards
+from m2serve.transports.card import Card
+from m2serve.transports.node import NodeFds
+from m2serve.wire import crew as crew_wire
+from m2serve.wire.crew import Word
+
+SETTINGS = SimpleNamespace(queue_timeout=60.0, queue_limit=100)
+
+
+class Life:
+    """A predecessor's remains, and heirs."""
+
+    def __init__(self, node, threads=2):
+        self.node = node
+        self.intake = node.opened()
+        self.post = node.post(threads)
+        self.card = Card(self.post.card_fd, threads)
+        self.dispatchers = []
+
+    def requests(self, count):
+        self.node.send(b"".join(message(n) for n in range(1, count + 1)))
+        return receive(self.intake, count)
+
+    def fill(self, taken, slot, epoch=1):
+        """The first half of handing out."""
+        conn = int(taken.conn)
+        self.card.write(slot, 0, epoch, taken.position, taken.size, conn, taken.frame, cards.ANY_ROAD)
+        self.card.set_sender(slot, taken.sender)
+
+    def heir(self):
+        node = self.node
+        if not self.dispatchers:
+            self.intake.sock.close()
+        fds = NodeFds((node.pair,), node.ring_size, os.dup(node.ledger_fd), os.eventfd(0, os.EFD_NONBLOCK))
+        fds.pulls[0] = os.dup(node.kept)
+        fds.posts[0] = self.post
+        self.master, ours = Link.pair()
+        self.ours = ours
+        self.fds = fds
+        heir = Dispatcher(SETTINGS, ours, fds)
+        heir._adopt(time.monotonic())
+        self.dispatchers.append(heir)
+        return heir
+
+    def say(self, heir, *said):
+        """The worker speaks, and is heard."""
+        link = socket.socket(fileno=self.post.crew_worker_fd)
+        for message_ in said:
+            link.send(crew_wire.encode(*message_))
+        link.detach()
+        heir._on_crew(heir._router.crews[0])
+
+    def close(self):
+        self.card.close()
+        for heir in self.dispatchers:
+            for intake in heir._intakes:
+                if intake.sock is not None:
+                    intake.sock.close()
+            for crew in heir._router.crews:
+                crew.close()
+            heir._watch.close()
+            os.close(self.fds.ledger_fd)
+            os.close(self.fds.wake_fd)
+            self.master._sock.close()
+            self.ours._sock.close()
+
+
+@pytest.fixture(params=["tcp", "ipc"])
+def life(request, tmp_path):
+    node = Node(request.param, tmp_path)
+    life = Life(node)
+    yield life
+    life.close()
+    node.close()
+
+
+def waiting(heir):
+    return [int(taken.conn) for taken in heir._intakes[0].queue]
+
+
+def running(heir):
+    return {slot: int(taken.conn) for slot, taken in heir._router.crews[0].running.items()}
+
+
+def rings(life):
+    wait_readable(life.post.bell_read_fd)
+    return len(os.read(life.post.bell_read_fd, 100))
+
+
+def test_what_waited_waits_again_and_goes_out_when_a_worker_is_ready(life):
+    life.requests(3)
+    heir = life.heir()
+    assert waiting(heir) == [1, 2, 3]
+    life.say(heir, (Word.HELLO,), (Word.SYNC, 0, 0, 1))
+    assert waiting(heir) == [3]
+    assert sorted(running(heir).values()) == [1, 2]
+
+
+def test_death_after_the_cell_was_filled_but_before_mail(life):
+    one, _ = life.requests(2)
+    life.fill(one, 0)
+    heir = life.heir()
+    assert running(heir) == {}
+    assert waiting(heir) == [1, 2]
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_death_after_mail(life, marked):
+    """Before the frame is marked; or before the bell rings."""
+    one, _ = life.requests(2)
+    life.fill(one, 1)
+    life.card.mails[1] = 7
+    if marked:
+        life.intake.ring.take(one.frame)
+    heir = life.heir()
+    assert running(heir) == {1: 1}
+    assert waiting(heir) == [2]
+    assert rings(life) == 1
+    life.say(heir, (Word.HELLO,), (Word.SYNC, 0, 0, 1))
+    assert life.card.mails[0] > 7
+
+
+def test_no_serial_is_given_twice_though_its_cell_is_empty(life):
+    """The worker remembers what it has begun last in each slot, and does not begin that again."""
+    life.requests(2)
+    heir = life.heir()
+    life.say(heir, (Word.HELLO,), (Word.SYNC, 0, 0, 1))
+    given = life.card.mails.tolist()
+    assert len(set(given)) == 2
+    for slot in range(2):
+        life.card.wipe(slot)
+    successor = Dispatcher(SETTINGS, life.ours, life.fds)
+    successor._watch.close()
+    assert successor._router._serial > max(given)
+    assert successor._router._serial + 2**39 < cards.SENDING
+
+
+def test_finished_before_the_mark(life):
+    one, _ = life.requests(2)
+    life.fill(one, 1)
+    life.card.words[life.card.base(1) + cards.STATE] = cards.RUNNING
+    heir = life.heir()
+    assert running(heir) == {}
+    assert waiting(heir) == [2]
+
+
+def test_an_answer_that_lies_in_its_slot_is_collected(life):
+    one, _ = life.requests(2)
+    life.fill(one, 0)
+    life.card.mails[0] = 7
+    life.card.words[life.card.base(0) + cards.STATE] = cards.RUNNING
+    life.card.put_answer(0, 7, b"answer")
+    heir = life.heir()
+    assert heir._router.collect()
+    assert [taken.answer for taken in heir._router.answers] == [b"answer"]
+
+
+def test_an_answer_half_sent_is_closed_not_repeated(life):
+    one, _ = life.requests(2)
+    life.fill(one, 0)
+    life.card.mails[0] = 7
+    life.card.words[life.card.base(0) + cards.STATE] = cards.RUNNING
+    life.card.put_answer(0, 7, b"answer")
+    life.card.answered[0] = 7 | cards.SENDING
+    heir = life.heir()
+    assert running(heir) == {}
+    assert waiting(heir) == [2]
+    assert [envelope for *_, envelope in heir._closing] == [b"m2 1:1, "]
+    assert not heir._router.collect()
+    assert life.card.mails[0] == 0
+
+
+def test_requests_of_an_older_connection_do_not_hold_the_tail(life):
+    life.requests(1)
+    life.intake.ring.take(0)
+    old = Taken(life.intake, 10**6, 10**6 + 2, 10, b"m2", b"9", 0.0)
+    life.fill(old, 0, epoch=0)
+    life.card.mails[0] = 7
+    heir = life.heir()
+    assert running(heir) == {0: 9}
+    assert not heir._intakes[0].live
+    assert b"9" not in heir._intakes[0].current
+
+
+def test_a_worker_that_died_meanwhile(life):
+    one, _ = life.requests(2)
+    life.fill(one, 0)
+    life.card.mails[0] = 7
+    life.post.close_worker_side()
+    heir = life.heir()
+    crew = heir._router.crews[0]
+    heir._on_crew(crew)
+    assert waiting(heir) == [1, 2]
+    assert not heir._router.crews
+    assert life.master.receive().payload == {"key": 0}

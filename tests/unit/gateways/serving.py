@@ -1,0 +1,94 @@
+"""A gateway with everything around it made for the test."""
+
+from __future__ import annotations
+
+import io
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from support.channel import FakeChannel, FakeClock, make_request
+from support.validator import Parsed, read_answer, validated
+
+from m2serve.gateways.flusher import Flusher
+from m2serve.gateways.wsgi import WsgiGateway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from m2serve.gateways.base import Outcome
+    from m2serve.gateways.flusher import Holder
+
+
+class HeldBack(Flusher):
+    """A flusher whose rounds the test calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def later(self, holder: Holder) -> None:
+        self.asked += 1
+        self._waiting.append(holder)
+
+
+class OneApp:
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def resolve(self, path_info: str) -> tuple[int, Any, str, str]:
+        if path_info.startswith("/mount/"):
+            return 3, self.app, "/mount", path_info[len("/mount") :]
+        return 0, self.app, "", path_info
+
+
+class Served(NamedTuple):
+    outcome: Outcome
+    channel: FakeChannel
+    answer: Parsed
+    clock: FakeClock
+    flusher: HeldBack
+
+
+def gateway(app: Any, clock: FakeClock, flusher: HeldBack) -> WsgiGateway:
+    return WsgiGateway(
+        OneApp(app),
+        multithread=True,
+        multiprocess=False,
+        server_name_default="node.example",
+        errors=io.StringIO(),
+        logger=logging.getLogger("m2serve.test"),
+        flusher=flusher,
+        clock=clock,
+        sleep=clock.sleep,
+        wall_clock=lambda: 784111777.5,
+    )
+
+
+def serve(
+    app: Any,
+    method: str = "GET",
+    uri: str = "/",
+    headers: dict[str, Any] | None = None,
+    body: bytes = b"",
+    *,
+    channel: FakeChannel | None = None,
+    clock: FakeClock | None = None,
+    flusher: HeldBack | None = None,
+    wrap: Callable[[Any], Any] = validated,
+    **more: Any,
+) -> Served:
+    """Serve one request and judge what left: the strict reader raises on any fault."""
+    channel = channel or FakeChannel()
+    clock = clock or FakeClock()
+    flusher = flusher or HeldBack()
+    request = make_request(method, uri, headers, body, **more)
+    outcome = gateway(wrap(app), clock, flusher).handle(request, channel, "id-1")
+    if channel.gone or not channel.messages:
+        answer = Parsed(0, [], b"", True)
+    else:
+        version = more.get("version", "HTTP/1.1")
+        answer = read_answer(channel.sent, method=method, version=version, closed=channel.closed)
+        assert outcome.status == answer.status
+        assert outcome.header_count == len(answer.headers)
+        assert outcome.header_bytes == channel.sent.index(b"\r\n\r\n") + 4
+    return Served(outcome, channel, answer, clock, flusher)

@@ -1,0 +1,117 @@
+"""Where lines go and how they look."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from m2serve.errors import ConfigError
+from m2serve.observe import log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\] \[(\d+)\] ([A-Z]+) ([a-z.0-9-]+): (.*)", re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    root = logging.getLogger("m2serve")
+    kept = (root.handlers[:], root.level, root.propagate, logging.raiseExceptions)
+    descriptors = [os.dup(number) for number in (1, 2)]
+    yield
+    for number, copy in enumerate(descriptors, start=1):
+        os.dup2(copy, number)
+        os.close(copy)
+    root.handlers[:], root.level, root.propagate, logging.raiseExceptions = kept
+    root.setLevel(kept[1])
+
+
+def test_a_line(capfd: pytest.CaptureFixture[str]) -> None:
+    log.setup()
+    logging.getLogger("m2serve.worker.3").info("worker %d: %s", 3, "READY")
+    match = LINE.fullmatch(capfd.readouterr().err)
+    assert match is not None
+    assert match.groups() == (str(os.getpid()), "INFO", "worker.3", "worker 3: READY\n")
+
+
+def test_a_traceback_follows_its_line(capfd: pytest.CaptureFixture[str]) -> None:
+    log.setup()
+    try:
+        raise RuntimeError("no database")
+    except RuntimeError:
+        logging.getLogger("m2serve.worker").exception("the application failed")
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0].endswith("ERROR worker: the application failed")
+    assert lines[-1] == "RuntimeError: no database"
+
+
+def test_the_level_is_respected(capfd: pytest.CaptureFixture[str]) -> None:
+    log.setup("warning")
+    logging.getLogger("m2serve.master").info("unseen")
+    logging.getLogger("m2serve.master").warning("seen")
+    assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_setting_up_twice_doubles_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    log.setup()
+    log.setup()
+    logging.getLogger("m2serve.master").info("once")
+    assert capfd.readouterr().err.count("once") == 1
+
+
+def test_a_file_gets_the_log_and_all_prints(tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    path.write_text("earlier\n")
+    log.setup(logto=str(path))
+    logging.getLogger("m2serve.master").info("from us")
+    os.write(1, b"from the application\n")
+    lines = path.read_text().splitlines()
+    assert lines[0] == "earlier"
+    assert lines[1].endswith("INFO master: from us")
+    assert lines[2] == "from the application"
+    assert os.get_inheritable(1)
+    assert os.get_inheritable(2)
+
+
+@pytest.mark.parametrize("name", ["", "no/such/dir/log", "a\0b"])
+def test_a_file_that_cannot_be_opened(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be opened for writing"):
+        log.setup(logto=str(tmp_path / name))
+
+
+def test_a_log_that_cannot_be_written_hurts_nobody() -> None:
+    log.setup(logto="/dev/full")
+    logging.getLogger("m2serve.master").error("lost")
+    os.close(2)
+    logging.getLogger("m2serve.master").error("lost as well")
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise ValueError("broken")
+
+
+def test_a_broken_message_hurts_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+    log.setup()
+    logger = logging.getLogger("m2serve.worker")
+    logger.error("%s", Unprintable())
+    logger.error("%d", "text")
+    logger.error("\udcff")
+    assert capfd.readouterr().err.endswith("ERROR worker: \\udcff\n")
+
+
+def test_the_applications_own_set_up_takes_nothing_away(capfd: pytest.CaptureFixture[str]) -> None:
+    log.setup()
+    logger = logging.getLogger("m2serve.worker")
+    logging.config.dictConfig({"version": 1, "root": {"level": "CRITICAL"}})
+    assert logger.disabled
+    log.reclaim()
+    logger.info("still here")
+    assert capfd.readouterr().err.endswith("still here\n")
