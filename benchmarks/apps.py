@@ -1,0 +1,29 @@
+"""The applications every peer serves; they cost next to nothing, so that the servers are what is measured."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+BODY = b"Hello from the benchmark.\n"
+HEADERS = [("Content-Type", "text/plain"), ("Content-Length", str(len(BODY)))]
+NAP = 0.25
+"""Seconds a request for ``/slow`` sleeps, as if it waited for a database."""
+
+
+def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Constant bytes."""
+    start_response("200 OK", list(HEADERS))
+    return [BODY]
+
+
+def mixed(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """The same bytes; the client asks for ``/slow`` once in a hundred requests, and that one sleeps."""
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(NAP)
+    start_response("200 OK", list(HEADERS))
+    return [BODY]
