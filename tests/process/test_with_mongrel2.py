@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -33,7 +34,12 @@ def arguments(port: int, *options: str) -> list[str]:
 
 
 def mongrels(server: Server) -> list[psutil.Process]:
-    return [one for one in psutil.Process(server.pid).children() if one.name() == "mongrel2"]
+    found = []
+    for child in psutil.Process(server.pid).children():
+        with contextlib.suppress(psutil.Error):  # it may end while we look
+            if child.name() == "mongrel2" and child.status() != psutil.STATUS_ZOMBIE:
+                found.append(child)
+    return found
 
 
 @pytest.mark.parametrize("protocol", ["tnetstring", "json"])
