@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from peers import Peer
 
 HERE = Path(__file__).resolve().parent
-CONNECTIONS = 32
+CONNECTIONS = 24
 WARM_UP = 1
 """Seconds of load before the measured run: keep-alive connections accepted, caches warm, workers forked."""
 

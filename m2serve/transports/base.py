@@ -14,6 +14,8 @@ class Delivery(NamedTuple):
     raw: bytes
     channel: Channel
     endpoint: int
+    kind: int = 0
+    """How the body comes: PLAIN, UPLOAD or STREAM of :mod:`m2serve.transports.card`. Only the dispatcher can know."""
 
 
 class Subscription(Protocol):

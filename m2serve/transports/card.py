@@ -14,6 +14,11 @@ answered the serial and SENDING, before it is sent       the serial: a complete 
 state    HANDED                                          RUNNING, ANSWERING
 road     with the mail, and when another request of the  never
          connection comes
+kind     before mail: PLAIN, UPLOAD, STREAM              never
+credit   before mail, and with each notice: bytes that   never
+         this request may send in all
+sent     never                                           bytes sent for this request, before they leave
+waiting  never                                           1: wake me when credit grows
 awake    never                                           threads that do not sleep on the bell
 size of  never                                           before answered
 answer
@@ -44,6 +49,10 @@ CONN: Final = 5
 FRAME: Final = 6
 ROAD: Final = 7
 ANSWER_SIZE: Final = 8
+KIND: Final = 9
+CREDIT: Final = 10
+SENT: Final = 11
+WAITING: Final = 14
 _UUID: Final = 96
 _SENDER: Final = 128
 
@@ -55,6 +64,13 @@ ANSWERING: Final = 3
 ANY_ROAD: Final = 0
 OWN_ROAD: Final = 1
 """The answer must leave by the worker's responder: the one before it on this connection did."""
+
+PLAIN: Final = 0
+"""The whole request is in the message; headers that speak of uploads are the client's own invention."""
+UPLOAD: Final = 1
+"""The body lies in the file that the message names: Mongrel2's own word, proven by the dispatcher."""
+STREAM: Final = 2
+"""The message holds the beginning of the body; the rest comes in pieces as it is asked for."""
 
 SENDING: Final = 1 << 63
 """Beside the serial in *answered*: the dispatcher has begun to send it. A successor cannot know how far it came."""

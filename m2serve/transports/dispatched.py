@@ -234,7 +234,7 @@ class MailSubscription:
         envelope = b"%b %d:%b, " % (raw[: raw.find(b" ")], len(ident), ident)
         self._channel = channel = MailChannel(room, slot, serial, index, epoch, origin, envelope)
         room.channels[slot] = channel
-        return _new(Delivery, (raw, channel, index))
+        return _new(Delivery, (raw, channel, index, cards.PLAIN))
 
     def done(self) -> None:
         """The request is over."""

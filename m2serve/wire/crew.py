@@ -1,4 +1,4 @@
-"""Dispatcher ↔ worker messages on the crew link: 24 bytes each, no socket here."""
+"""Dispatcher ↔ worker messages on the crew link: 24 bytes each, a PIECE with its bytes behind; no socket here."""
 
 from __future__ import annotations
 
@@ -35,6 +35,20 @@ class Word(IntEnum):
     """(dispatcher) the client of the request in slot *thread* has gone; a: the request's mail serial."""
     LEFT = 10
     """(dispatcher) you get nothing more."""
+    PIECE = 11
+    """(dispatcher) a piece of the streamed body of the request in slot *thread*; a: its mail serial; b: offset of the
+    piece, and LAST_PIECE. The bytes follow."""
+    CREDIT = 12
+    """(dispatcher) the request in slot *thread* may send more: its CREDIT word has grown; a: its mail serial."""
+    DETACH = 13
+    """(worker) the thread in slot *thread* has done its part, the answer goes on without it; a: mail serial."""
+    DETACHED = 14
+    """(dispatcher) the request with mail serial a has moved from slot *thread* to the cell b of those without one."""
+    DRAINED = 15
+    """(worker) the answer in the cell *thread* of those without a slot is over; a: its serial."""
+
+
+LAST_PIECE = 1 << 63
 
 
 class CrewMessage(NamedTuple):

@@ -44,7 +44,7 @@ class Cycle:
 
     def run(self, delivery: Delivery, core: int) -> None:
         """Serve one request; returns when its answer has left, however it went."""
-        raw, channel, _ = delivery
+        raw, channel, _, _ = delivery
         request_id = self._prefix % self._next()
         access = self._access
         started = wall = 0.0
