@@ -135,7 +135,9 @@ class Crew:
         slot = self.free.pop()
         intake = taken.intake
         frame = taken.frame
-        self._write(slot, intake.index, taken.epoch, taken.position, taken.size, int(taken.conn), frame, road)
+        self._write(
+            slot, intake.index, taken.epoch, taken.position, taken.size, int(taken.conn), frame, road, taken.kind
+        )
         if self._senders[slot] != taken.sender:
             self.card.set_sender(slot, taken.sender)
             self._senders[slot] = taken.sender

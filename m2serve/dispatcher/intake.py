@@ -15,7 +15,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from m2serve.dispatcher.taken import Arrival, State, Taken
+from m2serve.dispatcher.taken import Arrival, Marked, State, Taken
 from m2serve.errors import ProtocolError, TransportError
 from m2serve.transports import ledger, peer
 from m2serve.transports.card import MAX_SENDER
@@ -40,6 +40,9 @@ _SO_PEEK_OFF: Final = 42  # asm-generic/socket.h; Python has no name for it
 _TCPI_BYTES_RECEIVED: Final = 128  # offset in struct tcp_info, linux/tcp.h
 _FIN_TO_COME: Final = (1, 4, 5)
 """TCP states (include/net/tcp_states.h) before the peer's FIN: ESTABLISHED, FIN_WAIT1, FIN_WAIT2."""
+_MARK_FILE: Final = b"mongrel2-upload"
+_MARK_STREAM: Final = b"UPLOAD_STREAM"
+_MARK_CREDITS: Final = b"DOWNLOAD_CREDITS"
 _SENDER = re.compile(rb"[A-Za-z0-9-]{1,%d}" % MAX_SENDER)
 
 
@@ -93,6 +96,8 @@ class Intake:
         self.pongs: deque[bytes] = deque()
         self.strangers: list[bytes] = []
         """Handler identities seen for the first time."""
+        self.marks_credits = True
+        """Whether requests that speak of download credits come as Marked."""
         self.retry_at = 0.0
         self.attempt = 0
         self._keep = keep
@@ -290,10 +295,11 @@ class Intake:
             self.words[ledger.CONSUMED] += gone
             count -= gone
 
-    def arrivals(self, now: float) -> Iterable[Taken | Arrival]:
+    def arrivals(self, now: float) -> Iterable[Taken | Marked | Arrival]:
         """Every message that is complete in the ring and was not given before.
 
-        Requests come as Taken, what is notice or fault as Arrival; commands are handled here.
+        Requests come as Taken, those that may speak of uploads or credits as Marked, what is notice or fault as
+        Arrival; commands are handled here.
         """
         words, ring = self.words, self.ring
         received = words[ledger.RECEIVED]
@@ -303,6 +309,8 @@ class Intake:
         if received < self._need or at == received:
             return
         data = ring.copy(at, received - at)
+        # one look at all that came; hardly ever is there anything to be found
+        marked = _MARK_FILE in data or _MARK_STREAM in data or (self.marks_credits and _MARK_CREDITS in data)
         i, end = 0, len(data)
         while end - i >= 2:
             flags = data[i]
@@ -343,7 +351,8 @@ class Intake:
                 if isinstance(found, Arrival):
                     yield found
                 else:
-                    yield Taken(self, at + i_frame, at + start, size, found[0], found[1], now)
+                    taken = Taken(self, at + i_frame, at + start, size, found[0], found[1], now)
+                    yield Marked(taken, data[start:stop]) if marked and self._is_marked(data, start, stop) else taken
 
     def _head(
         self, frame: int, position: int, size: int, data: bytes, start: int, stop: int, flags: int
@@ -368,6 +377,12 @@ class Intake:
         if data.startswith(b"@* ", second + 1):
             return Arrival(frame, position, size, sender, conn, True, None)
         return sender, conn
+
+    def _is_marked(self, data: bytes, start: int, stop: int) -> bool:
+        """Whether the message between *start* and *stop* is one of those that the batch was marked for."""
+        if data.find(_MARK_FILE, start, stop) >= 0 or data.find(_MARK_STREAM, start, stop) >= 0:
+            return True
+        return self.marks_credits and data.find(_MARK_CREDITS, start, stop) >= 0
 
     def _refused(self, frame: int, position: int, size: int, head: bytes) -> Arrival:
         found = self._head(frame, position, size, head, 0, len(head), 0)

@@ -15,7 +15,8 @@ from m2serve.dispatcher.crew import Crew
 from m2serve.dispatcher.intake import Intake, Phase
 from m2serve.dispatcher.outbox import Outbox, framed
 from m2serve.dispatcher.routing import Router
-from m2serve.dispatcher.taken import Arrival, Taken
+from m2serve.dispatcher.special import Special
+from m2serve.dispatcher.taken import Arrival, Marked, Taken
 from m2serve.errors import ProtocolError
 from m2serve.ids import WorkerId
 from m2serve.system.link import EOF, Link
@@ -67,6 +68,7 @@ class Dispatcher:
             Intake(i, pair, self._ledger.rings[i], self._keep, self._drop) for i, pair in enumerate(node.endpoints)
         )
         self._router.intakes = self._intakes
+        self._special = Special(self._router)
         # A cell that is empty keeps no trace of its last serial, but the worker remembers it, and would not begin
         # another request of the same.
         self._ledger.words[ledger.LIVES] += 1
@@ -273,7 +275,10 @@ class Dispatcher:
             else:
                 self._arrival(intake, arrival, now)
 
-    def _arrival(self, intake: Intake, arrival: Arrival, now: float) -> None:
+    def _arrival(self, intake: Intake, arrival: Arrival | Marked, now: float) -> None:
+        if isinstance(arrival, Marked):
+            self._special.arrived(arrival)
+            return
         if arrival.fault is not None:
             self._garbage(intake, arrival)
             return
@@ -555,7 +560,7 @@ class Dispatcher:
 
     def _adopt_cells(self, crew: Crew, dead: set[int], claimed: dict[int, set[tuple[int, int]]]) -> None:
         for slot, serial in enumerate(crew.mails.tolist()):
-            state, index, epoch, position, size, conn, frame, road = crew.card.read(slot)
+            state, index, epoch, position, size, conn, frame, road, _, kind = crew.card.read(slot)
             if not state or (state == cards.HANDED and not serial):
                 continue  # nothing was ever put into this slot, or it was not mailed yet
             claimed[index].add((epoch, frame))
@@ -564,7 +569,7 @@ class Dispatcher:
             intake = self._intakes[index]
             taken = Taken(intake, frame, position, size, crew.card.sender(slot), b"%d" % conn, time.monotonic())
             taken.epoch = epoch
-            taken.road = road
+            taken.road, taken.kind = road, kind
             if crew.card.answered[slot] == serial | cards.SENDING:
                 crew.card.wipe(slot)  # how far the predecessor came nobody knows
                 self._close_later(taken)

@@ -38,6 +38,8 @@ class Taken:
     slot = 0
     serial = 0
     road = 0
+    kind = 0
+    """How its body comes: PLAIN, UPLOAD or STREAM of the card."""
     handed = 0.0
     """When it was put into its slot, monotonic seconds."""
     answer: bytes | None = None
@@ -56,6 +58,13 @@ class Taken:
         self.sender = sender
         self.conn = conn
         self.arrived = arrived
+
+
+class Marked(NamedTuple):
+    """A request with a word in it that only few have: what it is, parsing must tell."""
+
+    taken: Taken
+    raw: bytes
 
 
 class Arrival(NamedTuple):

@@ -20,7 +20,7 @@ credit   before mail, and with each notice: bytes that   never
 sent     never                                           bytes sent for this request, before they leave
 waiting  never                                           1: wake me when credit grows
 awake    never                                           threads that do not sleep on the bell
-size of  never                                           before answered
+size of  0 before mail                                   before answered
 answer
 UUID     never                                           when the thread starts
 the rest before mail                                     never
@@ -77,7 +77,7 @@ SENDING: Final = 1 << 63
 
 ANSWER_ROOM: Final = 4096
 
-_LETTER = struct.Struct("=QQQQQQQQ")  # STATE … ROAD, in that order
+_LETTER = struct.Struct("=QQQQQQQQQQ")  # STATE … KIND, in that order
 
 
 def _heads_bytes(threads: int) -> int:
@@ -121,15 +121,24 @@ class Card:
         return (self._offset + slot * CELL) // 8
 
     def write(
-        self, slot: int, endpoint: int, epoch: int, position: int, size: int, conn: int, frame: int, road: int
+        self,
+        slot: int,
+        endpoint: int,
+        epoch: int,
+        position: int,
+        size: int,
+        conn: int,
+        frame: int,
+        road: int,
+        kind: int = PLAIN,
     ) -> None:
         """Fill a cell up to, but without, the mail word."""
         _LETTER.pack_into(
-            self._map, self._offset + slot * CELL, HANDED, endpoint, epoch, position, size, conn, frame, road
+            self._map, self._offset + slot * CELL, HANDED, endpoint, epoch, position, size, conn, frame, road, 0, kind
         )
 
-    def read(self, slot: int) -> tuple[int, int, int, int, int, int, int, int]:
-        """``(state, endpoint, epoch, position, size, conn, frame, road)`` of a cell."""
+    def read(self, slot: int) -> tuple[int, int, int, int, int, int, int, int, int, int]:
+        """``(state, endpoint, epoch, position, size, conn, frame, road, size of the answer, kind)`` of a cell."""
         return _LETTER.unpack_from(self._map, self._offset + slot * CELL)
 
     def put_answer(self, slot: int, serial: int, data: bytes) -> None:

@@ -223,7 +223,7 @@ class MailSubscription:
 
     def _open(self, slot: int, serial: int) -> Delivery | None:
         room = self._room
-        _, index, epoch, position, size, conn, _, _ = room.read(slot)
+        _, index, epoch, position, size, conn, _, _, _, kind = room.read(slot)
         raw = room.rings[index].copy(position, size)
         room.words[room.bases[slot] + cards.STATE] = cards.RUNNING
         origin = room.origins[index]
@@ -234,7 +234,7 @@ class MailSubscription:
         envelope = b"%b %d:%b, " % (raw[: raw.find(b" ")], len(ident), ident)
         self._channel = channel = MailChannel(room, slot, serial, index, epoch, origin, envelope)
         room.channels[slot] = channel
-        return _new(Delivery, (raw, channel, index, cards.PLAIN))
+        return _new(Delivery, (raw, channel, index, kind))
 
     def done(self) -> None:
         """The request is over."""

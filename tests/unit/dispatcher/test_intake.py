@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from m2serve.dispatcher.intake import Phase
-from m2serve.dispatcher.taken import Arrival, State, Taken
+from m2serve.dispatcher.taken import Arrival, Marked, State, Taken
 from m2serve.transports import ledger
 from m2serve.wire import zmtp
 
@@ -328,3 +328,34 @@ def test_a_real_push_bears_a_second_ready_and_answers_pings():
     finally:
         push.close(0)
         context.term()
+
+
+# --- marked messages -----------------------------------------------------------
+
+
+def test_a_request_that_may_be_special_comes_whole(node):
+    intake = node.opened()
+    bodies = [b"", b"x-mongrel2-upload-start", b"", b"UPLOAD_STREAM", b"DOWNLOAD_CREDITS", b"download_credits"]
+    node.send(b"".join(message(number, body) for number, body in enumerate(bodies, 1)))
+    found = receive(intake, 6)
+    assert [type(one) for one in found] == [Taken, Marked, Taken, Marked, Marked, Taken]
+    assert found[1].taken.conn == b"2"
+    assert found[1].raw == b"m2 2 / 0:}23:x-mongrel2-upload-start,"
+    assert intake.ring.copy(found[1].taken.position, found[1].taken.size) == found[1].raw
+
+
+def test_a_mark_may_come_in_two_pieces(node):
+    intake = node.opened()
+    whole = message(1) + message(2, b"x-mongrel2-upload-done")
+    found = []
+    for part in (whole[:-8], whole[-8:]):
+        node.send(part)
+        found += receive(intake, 1)
+    assert [type(one) for one in found] == [Taken, Marked]
+
+
+def test_credits_are_no_news_any_more(node):
+    intake = node.opened()
+    intake.marks_credits = False
+    node.send(message(1, b"DOWNLOAD_CREDITS") + message(2, b"UPLOAD_STREAM") + message(3, b"DOWNLOAD_CREDITS"))
+    assert [type(one) for one in receive(intake, 3)] == [Taken, Marked, Taken]

@@ -219,7 +219,8 @@ def test_who_gets_nothing(house, reason):
 def test_a_cell_says_all_about_its_request(house):
     a = house.worker(2)
     taken = house.arrive(7)
-    assert a.card.read(taken.slot) == (cards.HANDED, 0, 1, taken.position, taken.size, 7, taken.frame, cards.ANY_ROAD)
+    letter = (cards.HANDED, 0, 1, taken.position, taken.size, 7, taken.frame, cards.ANY_ROAD, 0, cards.PLAIN)
+    assert a.card.read(taken.slot) == letter
     assert a.card.sender(taken.slot) == b"m2"
     assert a.card.mails[taken.slot] == taken.serial > 0
     assert taken.intake.ring.is_taken(taken.frame)

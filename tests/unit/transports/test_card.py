@@ -30,7 +30,7 @@ def test_words_are_seen_through_another_mapping(fd):
     for slot in range(fd[1]):
         dispatcher.write(slot, 1, 2, 3, 4, 5, 6, 1)
         dispatcher.mails[slot] = slot + 100
-        assert worker.read(slot) == (cards.HANDED, 1, 2, 3, 4, 5, 6, 1)
+        assert worker.read(slot) == (cards.HANDED, 1, 2, 3, 4, 5, 6, 1, 0, cards.PLAIN)
         worker.put_answer(slot, slot + 100, b"answer")
     assert worker.mails.tolist() == list(range(100, 100 + fd[1]))
     assert dispatcher.heads.tolist() == 2 * worker.mails.tolist()
@@ -43,7 +43,7 @@ def test_nothing_overlaps(fd):
     threads = fd[1]
     for slot in range(threads):
         mark = slot + 1
-        card.write(slot, *([mark] * 7))
+        card.write(slot, *([mark] * 8))
         card.set_sender(slot, bytes([mark]) * MAX_SENDER)
         card.set_uuid(slot, bytes([mark]) * 16)
         card.put_answer(slot, mark, bytes([mark]) * ANSWER_ROOM)
@@ -51,7 +51,7 @@ def test_nothing_overlaps(fd):
     card.awake[0] = (1 << 64) - 1
     for slot in range(threads):
         mark = slot + 1
-        assert card.read(slot) == (cards.HANDED, *([mark] * 7))
+        assert card.read(slot) == (cards.HANDED, *([mark] * 7), 0, mark)
         assert card.sender(slot) == bytes([mark]) * MAX_SENDER
         assert card.uuid(slot) == bytes([mark]) * 16
         assert card.answer(slot) == bytes([mark]) * ANSWER_ROOM
@@ -64,8 +64,8 @@ def test_the_largest_numbers_fit():
     fd = create_card(1)
     card = Card(fd, 1)
     most = (1 << 64) - 1
-    card.write(0, most, most, most, most, 10**18, most, most)
-    assert card.read(0)[1:] == (most, most, most, most, 10**18, most, most)
+    card.write(0, most, most, most, most, 10**18, most, most, most)
+    assert card.read(0)[1:] == (most, most, most, most, 10**18, most, most, 0, most)
     card.answered[0] = 5 | cards.SENDING
     assert card.answered[0] & ~cards.SENDING == 5
     card.close()

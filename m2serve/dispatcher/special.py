@@ -1,0 +1,39 @@
+"""Requests that are more than one message, or say more than a request does.
+
+The dispatcher knows the others by the head of their frames alone. These it parses: only a few have the words in them
+that bring them here, and of those not all mean it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from m2serve.errors import RemoteProtocolError
+from m2serve.wire import mongrel2
+
+if TYPE_CHECKING:
+    from m2serve.dispatcher.routing import Router
+    from m2serve.dispatcher.taken import Marked, Taken
+    from m2serve.message import Request
+
+
+class Special:
+    """Decides what a marked message is, and hands requests on to the router."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    def arrived(self, marked: Marked) -> None:
+        """A marked message came from Mongrel2."""
+        taken = marked.taken
+        try:
+            request = mongrel2.parse(marked.raw)
+        except RemoteProtocolError:
+            self._router.arrive(taken)  # whichever worker gets it finds the same, and answers
+            return
+        if not self._is_dealt_with(taken, request):
+            self._router.arrive(taken)
+
+    def _is_dealt_with(self, taken: Taken, request: Request) -> bool:
+        """Give the request its kind; whether nothing remains to be run."""
+        return False
