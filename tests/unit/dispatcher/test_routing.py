@@ -607,7 +607,7 @@ def test_a_successor_goes_on_with_what_runs(house):
         intake.current.clear()
     house.build(100).crews[:] = [heir]
     for was in (one, two):
-        state, _, epoch, position, size, conn, frame, _ = heir.card.read(was.slot)
+        state, _, epoch, position, size, conn, frame, *_ = heir.card.read(was.slot)
         assert (state, epoch) == (cards.RUNNING if was is one else cards.HANDED, 1)
         taken = Taken(was.intake, frame, position, size, heir.card.sender(was.slot), b"%d" % conn, 0.0)
         house.router.start_serials_after(two.serial)
