@@ -51,7 +51,7 @@ def test_nothing_overlaps(fd):
     card.awake[0] = (1 << 64) - 1
     for slot in range(threads):
         mark = slot + 1
-        assert card.read(slot) == (cards.HANDED, *([mark] * 7), 0, mark)
+        assert card.read(slot) == (cards.HANDED, *([mark] * 7), ANSWER_ROOM, mark)
         assert card.sender(slot) == bytes([mark]) * MAX_SENDER
         assert card.uuid(slot) == bytes([mark]) * 16
         assert card.answer(slot) == bytes([mark]) * ANSWER_ROOM
