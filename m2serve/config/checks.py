@@ -35,6 +35,8 @@ def check(settings: Settings, directory: str) -> list[Problem]:
         _directories,
         _files,
         _mongrel2,
+        _database,
+        _chroots,
     )
     return [problem for examine in checks for problem in examine(settings, directory)]
 
@@ -76,9 +78,41 @@ def _files(settings: Settings, directory: str) -> Iterator[Problem]:
 
 
 def _mongrel2(settings: Settings, directory: str) -> Iterator[Problem]:
-    if not settings.zeromq and settings.with_mongrel2 is None:
-        yield Problem(("zeromq", "with_mongrel2"), "no Mongrel2: expected zeromq or with-mongrel2")
+    if not settings.zeromq and settings.with_mongrel2 is None and settings.mongrel2_config is None:
+        wanted = ("zeromq", "mongrel2_config", "with_mongrel2")
+        yield Problem(wanted, "no Mongrel2: expected zeromq, mongrel2-config or with-mongrel2")
     sockets = Counter(endpoint for pair in settings.zeromq for endpoint in (pair.send, pair.recv))
     for endpoint, times in sockets.items():
         if times > 1:
             yield Problem(("zeromq",), f"{endpoint} is used {times} times; expected each socket once")
+
+
+def _database(settings: Settings, directory: str) -> Iterator[Problem]:
+    file = settings.mongrel2_config
+    if file is None:
+        if settings.handler is not None:
+            expected = f"{settings.handler!r}: expected mongrel2-config too, the database where it is found"
+            yield Problem(("handler", "mongrel2_config"), expected)
+        return
+    if settings.with_mongrel2 is not None:
+        other = settings.origin("with_mongrel2")
+        expected = f"expected one of mongrel2-config and with-mongrel2, which makes its own; the other is at {other}"
+        yield Problem(("mongrel2_config", "with_mongrel2"), expected)
+    if not os.path.isfile(os.path.join(directory, file)):
+        yield Problem(("mongrel2_config",), f"{file!r}: expected an existing file, the database of m2sh load")
+    if settings.handler is not None and len(settings.zeromq) > 1:
+        expected = f"{settings.handler!r}: expected one zeromq at most beside it, not {len(settings.zeromq)}"
+        yield Problem(("handler", "zeromq"), expected)
+
+
+def _chroots(settings: Settings, directory: str) -> Iterator[Problem]:
+    for endpoint, times in Counter(chroot.endpoint for chroot in settings.mongrel2_chroot).items():
+        if times > 1:
+            which = "" if endpoint is None else f" for {endpoint}"
+            yield Problem(("mongrel2_chroot",), f"given {times} times{which}; expected one directory each")
+    for chroot in settings.mongrel2_chroot:
+        if not os.path.isdir(os.path.join(directory, chroot.directory)):
+            yield Problem(("mongrel2_chroot",), f"{chroot.directory!r}: expected an existing directory")
+        if chroot.endpoint is None and settings.with_mongrel2 is not None:
+            expected = "expected ENDPOINT=DIR of another Mongrel2: the one of with-mongrel2 has no chroot"
+            yield Problem(("mongrel2_chroot", "with_mongrel2"), expected)

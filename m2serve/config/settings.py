@@ -166,12 +166,14 @@ class _Builder:
 
     def _resolve_sockets(self) -> None:
         """Make socket paths absolute: workers change their directory before they connect."""
-        try:
-            pairs = self._values.get("zeromq", ())
-            self._values["zeromq"] = tuple(pair.resolved(self._directory) for pair in pairs)
-        except ConfigError as error:
-            self.problems.append(f"{', '.join(self._origins['zeromq'])}: zeromq: {error}")
-            self._failed.add("zeromq")
+        for name in ("zeromq", "mongrel2_chroot"):
+            try:
+                values = self._values.get(name, ())
+                self._values[name] = tuple(value.resolved(self._directory) for value in values)
+            except ConfigError as error:
+                option = BY_NAME[name.replace("_", "-")].name
+                self.problems.append(f"{', '.join(self._origins[name])}: {option}: {error}")
+                self._failed.add(name)
 
     def _located(self, settings: Settings, fields: tuple[str, ...], expected: str) -> str:
         given = next((name for name in fields if name in self._origins), None)

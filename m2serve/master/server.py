@@ -20,6 +20,7 @@ from m2serve.master.loop import Loop, clock
 from m2serve.master.signals import SignalQueue
 from m2serve.master.spawn import Entries, Spawner
 from m2serve.mongrel2.configdb import prepare
+from m2serve.mongrel2.fronts import fronts
 from m2serve.system.fds import close_quietly
 from m2serve.system.title import set_title
 from m2serve.transports.node import NodeFds
@@ -49,10 +50,13 @@ class Server:
         settings = self._settings
         daemons: tuple[DaemonSpec, ...] = ()
         try:
+            attached = None
             if settings.with_mongrel2 is not None:
-                pairs, mongrel2 = prepare(settings)
-                settings, daemons = dataclasses.replace(settings, zeromq=pairs), (mongrel2,)
-            node = NodeFds.create(settings.zeromq, settings.request_buffer)
+                attached, mongrel2 = prepare(settings)
+                daemons = (mongrel2,)
+            known = fronts(settings, attached)
+            settings = dataclasses.replace(settings, zeromq=tuple(front.pair for front in known))
+            node = NodeFds.create(known, settings.request_buffer)
         except ConfigError as error:
             log.critical("nothing was started: %s", error)
             self._remove_files(daemons)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -15,20 +16,29 @@ from typing import TYPE_CHECKING
 from m2serve.endpoint import Endpoint, ZmqPair
 from m2serve.errors import ConfigError
 from m2serve.mongrel2.daemon import DaemonSpec
+from m2serve.mongrel2.fronts import front, merged
+from m2serve.mongrel2.place import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from m2serve.config.settings import Settings
+    from m2serve.front import Front
 
 _PACKAGE = "expected Mongrel2's programs, Debian package mongrel2-core"
 _SERVER = "m2serve"
+_CONTROL = "control"
+_UPLOAD = "upload."
+_BUFFER_SIZE = 16384
+_CONTENT_LENGTH = 65536
 
 _COMPILE_SECONDS = 30.0
 
 
-def prepare(settings: Settings) -> tuple[tuple[ZmqPair, ...], DaemonSpec]:
+def prepare(settings: Settings) -> tuple[Front, DaemonSpec]:
     """Make everything that Mongrel2 needs to start: directory, database, names of its sockets.
+
+    A route has one handler, so of several pairs of sockets this Mongrel2 gets the first.
 
     Raises: ConfigError: a program is missing, the port is taken, or the configuration was refused.
     """
@@ -43,8 +53,10 @@ def prepare(settings: Settings) -> tuple[tuple[ZmqPair, ...], DaemonSpec]:
     try:
         directory = own or _directory(str(settings.mongrel2_dir))
         lock_fd = _lock(directory)
-        pairs = tuple(settings.zeromq) or (_pair(directory),)
-        text = configuration(directory, address.host, address.port, pairs, settings.mongrel2_protocol)
+        pair = settings.zeromq[0] if settings.zeromq else _pair(directory)
+        values = merged(settings, _defaults(directory, settings))
+        _check(values)
+        text = configuration(directory, address.host, address.port, pair, settings.mongrel2_protocol, values)
         database = _compile(compiler, directory, text)
     except BaseException:
         if lock_fd >= 0:
@@ -63,20 +75,20 @@ def prepare(settings: Settings) -> tuple[tuple[ZmqPair, ...], DaemonSpec]:
         environment={"LOGNAME": os.environ.get("LOGNAME", "m2serve")},
         own_directory=own,
     )
-    return pairs, spec
+    return front(pair, Place("/", directory), values, f"ipc://{directory}/{_CONTROL}"), spec
 
 
 def configuration(
-    directory: str, host: str, port: int, pairs: Sequence[ZmqPair], protocol: str, ident: str = ""
+    directory: str, host: str, port: int, pair: ZmqPair, protocol: str, values: Mapping[str, str], ident: str = ""
 ) -> str:
     """The text that m2sh compiles: one server, one host, one route.
 
-    A route has one handler, so of several *pairs* Mongrel2 gets the first.
+    Args: values: Mongrel2's settings.
     """
-    pair = pairs[0]
     # Unique, so that answers of another server's handlers on the same sockets never reach our clients.
     ident = ident or f"m2serve-{secrets.token_hex(8)}"
     path = _quoted(directory)
+    lines = ",\n            ".join(f"'{key}': {_value(value)}" for key, value in values.items())
     return f"""\
 application = Handler(send_spec={_quoted(pair.send)}, send_ident='{ident}',
                       recv_spec={_quoted(pair.recv)}, recv_ident='{ident}', protocol='{protocol}')
@@ -84,12 +96,38 @@ site = Host(name='{_SERVER}', matching='{_SERVER}', routes={{'/': application}})
 main = Server(uuid='{_SERVER}', name='{_SERVER}', default_host='{_SERVER}', hosts=[site],
               bind_addr='{host}', port={port}, chroot='',
               access_log={path[:-1]}/access.log', error_log='/dev/stderr',
-              pid_file={path[:-1]}/mongrel2.pid', control_port='ipc://{path[1:-1]}/control')
-settings = {{'server.daemonize': 0, 'disable.access_logging': 1,
-            'limits.buffer_size': 16384, 'limits.client_read_retries': 20,
-            'upload.temp_store': {path[:-1]}/upload.XXXXXX', 'upload.temp_store_mode': '0600'}}
+              pid_file={path[:-1]}/mongrel2.pid', control_port='ipc://{path[1:-1]}/{_CONTROL}')
+settings = {{{lines}}}
 servers = [main]
 """
+
+
+def _defaults(directory: str, settings: Settings) -> dict[str, str]:
+    """What makes bodies of any size work, and headers longer than Mongrel2's own limits."""
+    return {
+        "server.daemonize": "0",
+        "disable.access_logging": "1",
+        "limits.buffer_size": str(_BUFFER_SIZE),
+        "limits.client_read_retries": "20",
+        # Larger bodies go through a file. One message must fill much less than the half of our buffer.
+        "limits.content_length": str(min(_CONTENT_LENGTH, settings.request_buffer // 4)),
+        "upload.temp_store": f"{directory}/{_UPLOAD}XXXXXX",
+        "upload.temp_store_mode": "0600",
+    }
+
+
+def _check(values: Mapping[str, str]) -> None:
+    if values["server.daemonize"] != "0":
+        raise ConfigError("mongrel2-setting: server.daemonize: expected 0, a Mongrel2 that does not leave its master")
+    if int(values["limits.content_length"]) < int(values["limits.buffer_size"]):
+        # Mongrel2 then writes uploads with a wrong content.
+        expected = f"expected limits.buffer_size, {values['limits.buffer_size']}, or more"
+        raise ConfigError(f"mongrel2-setting: limits.content_length: {values['limits.content_length']}: {expected}")
+
+
+def _value(text: str) -> str:
+    """A string or, where it is one, a number of the .conf syntax; a number with zeros in front stays as written."""
+    return text if re.fullmatch("0|[1-9][0-9]*", text) else _quoted(text)
 
 
 def _quoted(value: object) -> str:
@@ -105,7 +143,7 @@ def _compile(compiler: str, directory: str, text: str) -> str:
     source = os.path.join(directory, "mongrel2.conf")
     database = os.path.join(directory, "config.sqlite")
     try:
-        _write_afresh(source, text, database, os.path.join(directory, "mongrel2.pid"))
+        _write_afresh(source, text, database, os.path.join(directory, "mongrel2.pid"), *_old_uploads(directory))
     except OSError as error:
         raise ConfigError(f"mongrel2-dir: cannot write into {directory}: {error.strerror}") from None
     try:
@@ -134,6 +172,11 @@ def _write_afresh(source: str, text: str, *stale: str) -> None:
             os.unlink(path)
     with open(source, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
+
+
+def _old_uploads(directory: str) -> list[str]:
+    """Files of uploads that a Mongrel2 left which was killed."""
+    return [entry.path for entry in os.scandir(directory) if re.fullmatch(rf"{_UPLOAD}[A-Za-z0-9]{{6}}", entry.name)]
 
 
 def _compiled(database: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from m2serve.errors import ConfigError
+from m2serve.front import Front
 from m2serve.transports.card import create_card
 from m2serve.transports.ledger import MAX_ENDPOINTS, MAX_WORKERS, create_ledger
 
@@ -95,17 +96,24 @@ class NodeFds:
     pulls: dict[int, int] = field(default_factory=dict)
     """Endpoint number to the kept descriptor of its PUSH connection."""
     posts: dict[int, WorkerPost] = field(default_factory=dict)
+    fronts: tuple[Front, ...] = ()
+    """What is known of the Mongrel2 behind each endpoint; by default nothing."""
+
+    def __post_init__(self) -> None:
+        self.fronts = self.fronts or tuple(Front(pair) for pair in self.endpoints)
 
     @classmethod
-    def create(cls, endpoints: Sequence[ZmqPair], request_buffer: int) -> NodeFds:
+    def create(cls, fronts: Sequence[Front], request_buffer: int) -> NodeFds:
         """Make the ledger; *request_buffer* is the size of each endpoint's ring in bytes."""
+        endpoints = tuple(front.pair for front in fronts)
         if len(endpoints) > MAX_ENDPOINTS:
             raise ConfigError(f"zeromq: {len(endpoints)} Mongrel2 servers, at most {MAX_ENDPOINTS} expected")
         return cls(
-            tuple(endpoints),
+            endpoints,
             request_buffer,
             create_ledger(len(endpoints), request_buffer),
             os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK),
+            fronts=tuple(fronts),
         )
 
     def fds(self) -> list[int]:

@@ -28,6 +28,8 @@ def settings():
         mongrel2_dir=None,
         mongrel2_protocol="tnetstring",
         zeromq=(),
+        mongrel2_setting=(),
+        request_buffer=16 * 1024 * 1024,
     )
 
 
@@ -42,9 +44,9 @@ def rows(directory):
 
 
 def test_a_private_directory(settings):
-    pairs, spec = prepare(settings)
+    front, spec = prepare(settings)
     assert spec.own_directory == spec.directory
-    assert rows(spec.directory) == [(str(pairs[0].send), str(pairs[0].recv), 1, "tnetstring")]
+    assert rows(spec.directory) == [(str(front.pair.send), str(front.pair.recv), 1, "tnetstring")]
     assert os.stat(spec.directory).st_mode & 0o077 == 0
     os.close(spec.lock_fd)
     assert spec.environment["LOGNAME"]
@@ -56,9 +58,9 @@ def test_a_given_directory_and_given_sockets(settings, tmp_path):
     settings.zeromq = (ZmqPair.parse("tcp://127.0.0.1:9997,tcp://127.0.0.1:9996"),)
     settings.mongrel2_protocol = "json"
     for _ in range(2):
-        pairs, spec = prepare(settings)
+        front, spec = prepare(settings)
         assert spec.own_directory is None
-        assert pairs == settings.zeromq
+        assert (front.pair,) == settings.zeromq
         assert rows(tmp_path / "m2") == [("tcp://127.0.0.1:9997", "tcp://127.0.0.1:9996", 1, "json")]
         os.close(spec.lock_fd)
 

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from m2serve.config.mongrel2_values import ChrootOption, FrontSetting
 from m2serve.config.option import option
 from m2serve.endpoint import ListenAddress, ZmqPair
 from m2serve.ids import Bytes, Seconds
@@ -18,6 +19,24 @@ class Mongrel2Group:
         "Send and receive spec of a Mongrel2 handler. Repeat it for several servers.",
         names=("zmq", "zeromq-socket", "zmq-socket", "mongrel2"),
         metavar="SEND,RECV",
+    )
+    mongrel2_config: str | None = option(
+        None,
+        "Mongrel2's own database: what m2serve has to know of it stands there, the addresses too.",
+        metavar="FILE",
+    )
+    handler: str | None = option(
+        None, "The handler in that database that we are, by its send_ident; not needed if it has one.", metavar="IDENT"
+    )
+    mongrel2_chroot: tuple[ChrootOption, ...] = option(
+        (),
+        "Where Mongrel2's / lies for us. ENDPOINT is the send spec of one of several.",
+        metavar="[ENDPOINT=]DIR",
+    )
+    mongrel2_setting: tuple[FrontSetting, ...] = option(
+        (),
+        "A setting of Mongrel2's own: written for with-mongrel2, known of one started elsewhere.",
+        metavar="KEY=VALUE",
     )
     zeromq_direct: bool = option(
         False, "Each thread takes requests from Mongrel2 by itself; no dispatcher, no queue of our own."

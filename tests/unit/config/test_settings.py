@@ -139,7 +139,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 def test_nothing_given() -> None:
     assert mistakes() == [
         "no application: expected module, wsgi-file or mount",
-        "no Mongrel2: expected zeromq or with-mongrel2",
+        "no Mongrel2: expected zeromq, mongrel2-config or with-mongrel2",
     ]
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from m2serve.endpoint import ZmqPair
 from m2serve.errors import ConfigError
+from m2serve.front import Front
 from m2serve.transports.ledger import MAX_ENDPOINTS, MAX_WORKERS
 from m2serve.transports.node import NodeFds, WorkerPost
 
-PAIR = ZmqPair.parse("tcp://127.0.0.1:1,tcp://127.0.0.1:2")
+FRONT = Front(ZmqPair.parse("tcp://127.0.0.1:1,tcp://127.0.0.1:2"))
 
 
 def open_fds():
@@ -20,7 +21,7 @@ def open_fds():
 
 def test_close_lets_go_of_everything():
     before = open_fds()
-    node = NodeFds.create([PAIR], 65536)
+    node = NodeFds.create([FRONT], 65536)
     node.posts[1] = WorkerPost.create(1, 0, 2)
     node.posts[2] = WorkerPost.create(2, 1, 2)
     node.posts[2].close_worker_side()
@@ -29,6 +30,17 @@ def test_close_lets_go_of_everything():
     assert not any(os.get_inheritable(fd) for fd in node.fds())
     node.close()
     assert open_fds() == before
+
+
+def test_a_node_knows_its_fronts():
+    node = NodeFds.create([FRONT._replace(flow_control=True)], 65536)
+    assert node.endpoints == (FRONT.pair,)
+    assert [front.flow_control for front in node.fronts] == [True]
+    node.close()
+
+
+def test_without_fronts_their_defaults_hold():
+    assert NodeFds((FRONT.pair,), 65536, -1, -1).fronts == (FRONT,)
 
 
 def test_a_post_travels_as_descriptors():
@@ -47,6 +59,6 @@ def test_a_post_travels_as_descriptors():
 
 def test_limits():
     with pytest.raises(ConfigError, match="at most"):
-        NodeFds.create([PAIR] * (MAX_ENDPOINTS + 1), 65536)
+        NodeFds.create([FRONT] * (MAX_ENDPOINTS + 1), 65536)
     with pytest.raises(ConfigError, match="at most"):
         WorkerPost.create(1, MAX_WORKERS, 1)
