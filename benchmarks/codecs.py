@@ -122,7 +122,7 @@ class Loop:
         room = MailRoom(ledger, self._card, [Responder(Endpoint.parse("tcp://127.0.0.1:1"))], (0, 0), 0)
         room.origins = [Origin(1)]
         self._subscription = MailSubscription(room, 0, uuid.uuid4())
-        self._cycle = Cycle(gateway(hello), None, ledger.served, 1, 4)
+        self._cycle = Cycle(gateway(hello), None, ledger.served, 1, 4, {})
         self._serial = 0
 
     def letter(self, headers: dict[bytes, bytes]) -> tuple[int, int]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from m2serve.config.option import kind_of
 from m2serve.errors import ConfigError
+from m2serve.ids import Bytes
 
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _MODULE = re.compile(rf"(?P<module>\w+(?:\.\w+)*)(?::(?P<attribute>{_NAME})(?P<call>\(\))?)?")
@@ -93,3 +95,26 @@ class EnvironmentVariable(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.name}={self.value}"
+
+
+class PostLimit(NamedTuple):
+    """How large a request's body may be below a prefix of the URL path; the prefix is empty for the root."""
+
+    prefix: str
+    size: Bytes
+
+    @classmethod
+    def parse(cls, text: str) -> PostLimit:
+        """Read ``BYTES`` or ``/prefix=BYTES``.
+
+        Raises: ConfigError: with what was expected.
+        """
+        prefix, separator, size = (part.strip() for part in text.rpartition("="))
+        if separator and not prefix.startswith("/"):
+            raise ConfigError("expected BYTES or /prefix=BYTES, for instance /photos=20M")
+        if "//" in prefix or "?" in prefix or "#" in prefix or "\0" in prefix:
+            raise ConfigError("expected a plain path before the '=', without '//', '?' or '#'")
+        return cls(prefix.rstrip("/"), kind_of(Bytes).parse(size))
+
+    def __str__(self) -> str:
+        return f"{self.prefix}={self.size}" if self.prefix else str(self.size)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from m2serve.message import Request
 
 _UPLOAD_START = b"x-mongrel2-upload-start"
+_UPLOAD_DONE = b"x-mongrel2-upload-done"
 _UPLOAD_STREAM = b"UPLOAD_STREAM"
 
 
@@ -37,7 +38,9 @@ _NOT_HTTP = {
     Kind.XML_SOCKET: Refusal(0, "XML sockets are not served here"),
     Kind.INVALID: Refusal(400, "not a message of Mongrel2"),
 }
-_UPLOAD = Refusal(413, "the body is too large: uploads through files are not served yet")
+_UPLOAD = Refusal(413, "the body is too large: large ones are not served with zeromq-direct")
+_STREAM = Refusal(413, "the body is too large: it comes as a stream, and this node knows of none")
+_TOO_LARGE = Refusal(413, "the body is larger than limit-post")
 _NO_PATH = Refusal(400, "a request without PATH")
 _TWO_LENGTHS = Refusal(400, "both content-length and transfer-encoding")
 _CODING = Refusal(400, "a transfer-encoding that Mongrel2 did not decode")
@@ -45,12 +48,23 @@ _LENGTH = Refusal(400, "content-length is not one number")
 _OTHER_LENGTH = Refusal(400, "content-length is not the length of the body")
 
 
-def admit(request: Request) -> Refusal | None:
-    """Refuse what is not a plain HTTP request with its whole body; None: the application may have it.
+def speaks_of_upload(request: Request) -> bool:
+    """Whether it has a header that names an upload's file: Mongrel2's own word, or a client's invention."""
+    return _UPLOAD_START in request.headers or _UPLOAD_DONE in request.headers
 
-    Interim rule: a message that may be Mongrel2's own word of an upload to a file, or of a streamed one, gets
-    413 and the end of the connection, at the start as at the end. Upload headers that a client put on a request
-    which cannot have taken that road are ignored. No name from a header is ever opened.
+
+def without_upload(request: Request) -> Request:
+    """The request without those headers; it is remembered nowhere, so that each one is noticed."""
+    headers = {k: v for k, v in request.headers.items() if k not in (_UPLOAD_START, _UPLOAD_DONE)}
+    return request._replace(headers=headers, key=b"")
+
+
+def admit(request: Request, *, outside: bool = False, limit: int | None = None) -> Refusal | None:
+    """Refuse what is not an HTTP request with its whole body; None: the application may have it.
+
+    Args:
+        outside: the body does not lie in the message, which somebody has proven.
+        limit: bytes that a body inside the message may have.
     """
     kind = classify(request)
     if kind is not Kind.HTTP:
@@ -58,8 +72,12 @@ def admit(request: Request) -> Refusal | None:
     headers = request.headers
     if b"PATH" not in headers:
         return _NO_PATH
-    if _UPLOAD_STREAM in headers or (_UPLOAD_START in headers and _may_be_upload(request)):
-        return _UPLOAD
+    if outside:
+        return None
+    if _UPLOAD_STREAM in headers:
+        return _STREAM
+    if limit is not None and len(request.body) > limit:
+        return _TOO_LARGE
     length = headers.get(b"content-length")
     if length is not None:
         return _check_length(length, request)
@@ -81,14 +99,19 @@ def _check_length(length: bytes | list[bytes], request: Request) -> Refusal | No
     return None if int(digits) == len(request.body) else _OTHER_LENGTH
 
 
-def _may_be_upload(request: Request) -> bool:
-    """Whether Mongrel2 can have taken the upload path: no body here, but one declared."""
-    if request.body:
-        return False
+def refuse_upload(request: Request) -> Refusal | None:
+    """Where nobody can prove an upload: refuse what may be one, at its start as at its end.
+
+    That is, Mongrel2 can have taken the upload path: no body here, but one declared.
+    """
+    if _UPLOAD_START not in request.headers or request.body:
+        return None
     length = request.headers.get(b"content-length")
     if length is None:
         coding = request.headers.get(b"transfer-encoding")
-        return (coding[0] if isinstance(coding, list) else coding) == b"chunked"
+        chunked = (coding[0] if isinstance(coding, list) else coding) == b"chunked"
+        return _UPLOAD if chunked else None
     # of several lengths the first counts for Mongrel2, and nothing that does not begin like a number counts
     first = length[0] if isinstance(length, list) else length
-    return first.lstrip(b" \t+")[:1].isdigit() and first.strip(b" \t") != b"0"
+    large = first.lstrip(b" \t+")[:1].isdigit() and first.strip(b" \t") != b"0"
+    return _UPLOAD if large else None

@@ -40,6 +40,23 @@ class Channel(Protocol):
         """Close the client's connection after what was sent; does not raise if the client has gone."""
 
 
+class Body(Protocol):
+    """A request's body that does not lie in its message (a file, or pieces that are still to come).
+
+    Attributes:
+        input: ``wsgi.input``.
+        length: CONTENT_LENGTH; None where nobody knows it yet.
+        fault: why there is no body to be read: the request is answered 500; None: all is well.
+    """
+
+    input: Any
+    length: int | None
+    fault: str | None
+
+    def close(self) -> None:
+        """The request is over."""
+
+
 class Mounts(Protocol):
     """The applications and the paths they live under."""
 

@@ -12,7 +12,7 @@ from m2serve.gateways.filewrapper import FileWrapper
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from m2serve.gateways.base import Environ
+    from m2serve.gateways.base import Body, Environ
     from m2serve.message import Headers, Request
 
 _V = TypeVar("_V")
@@ -85,6 +85,7 @@ class EnvironBuilder:
         errors: ``wsgi.errors``.
         server_name, server_port: for requests without a usable Host; an empty port is the scheme's default.
         keep_encoded_slashes: leave ``%2F`` in paths as it is.
+        extra: what else every environ has.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class EnvironBuilder:
         server_port: str = "",
         software: str = "m2serve",
         keep_encoded_slashes: bool = False,
+        extra: Environ | None = None,
     ) -> None:
         self._base: Environ = {
             "wsgi.version": (1, 0),
@@ -111,6 +113,7 @@ class EnvironBuilder:
             "QUERY_STRING": "",
             # set in every request: being here already, they need no room made for them
             **dict.fromkeys(_ALWAYS, ""),
+            **(extra or {}),
         }
         text = f"{server_name}:{server_port}" if server_port else server_name
         self._default = _Host(text, server_name, server_port)
@@ -138,6 +141,16 @@ class EnvironBuilder:
         environ["mongrel2.conn_id"] = conn_id.decode("latin-1")
         environ["m2serve.client"] = _new(Client, (sender, conn_id))
         environ["m2serve.request_id"] = request_id
+
+    def attach(self, environ: Environ, body: Body) -> None:
+        """Put a body that does not lie in the message into a completed environ."""
+        environ["wsgi.input"] = body.input
+        if body.length is None:
+            environ.pop("CONTENT_LENGTH", None)
+        else:
+            environ["CONTENT_LENGTH"] = str(body.length)
+        # Mongrel2 has taken the chunks apart: who believes this header would do it once more
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
 
     def template(self, request: Request) -> Environ:
         """The environ as far as it is the same for all requests with these headers and a body of this length."""

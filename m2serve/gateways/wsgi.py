@@ -8,7 +8,7 @@ import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
 from m2serve.errors import ClientGone
-from m2serve.gateways.admission import admit
+from m2serve.gateways.admission import Refusal, admit, refuse_upload, speaks_of_upload, without_upload
 from m2serve.gateways.answer import Answer, Terms, Timing
 from m2serve.gateways.base import CLIENT_GONE_STATUS, NO_APP, Outcome
 from m2serve.gateways.environ import EnvironBuilder
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TextIO
 
-    from m2serve.gateways.admission import Refusal
-    from m2serve.gateways.base import Channel, Environ, Mounts, WSGIApp
+    from m2serve.config.postlimits import PostLimits
+    from m2serve.gateways.base import Body, Channel, Environ, Mounts, WSGIApp
     from m2serve.message import Request
 
 
@@ -53,6 +53,10 @@ class WsgiGateway:
         server_name_default, server_port_default: for requests without a usable Host header; an empty port is
             the default of the scheme.
         flusher: sends pieces of streamed answers that had to wait; one of its own if not given.
+        uploads_proven: whoever hands requests over knows which bodies lie elsewhere; else what may be an upload
+            is refused.
+        post_limits: how large bodies may be.
+        extra: what else every environ has.
         clock, sleep: monotonic seconds, for the pace of streamed answers.
         wall_clock: seconds since the epoch, for the Date header.
     """
@@ -69,6 +73,9 @@ class WsgiGateway:
         logger: logging.Logger | None = None,
         software: str = "m2serve",
         keep_encoded_slashes: bool = False,
+        uploads_proven: bool = False,
+        post_limits: PostLimits | None = None,
+        extra: Environ | None = None,
         flusher: Flusher | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -84,19 +91,27 @@ class WsgiGateway:
             server_port=server_port_default,
             software=software,
             keep_encoded_slashes=keep_encoded_slashes,
+            extra=extra,
         )
+        self._uploads_proven = uploads_proven
+        self._post_limits = post_limits
         self._writer = HeadWriter()
         self._timing = Timing(clock, sleep, (flusher or Flusher()).later)
         self._wall_clock = wall_clock
         self._stamp = (0, b"")
         self._plans: Memo[bytes, _Plan] = Memo(_PLANS)
 
-    def handle(self, request: Request, channel: Channel, request_id: str) -> Outcome:
-        """Answer one request. Never raises, whatever the application does."""
+    def handle(self, request: Request, channel: Channel, request_id: str, body: Body | None = None) -> Outcome:
+        """Answer one request; *body* where it does not lie in the message. Never raises, whatever the application
+        does.
+        """
         # an empty key is never there
         plan = self._plans.get(request.key)
         if plan is None:
-            refusal = admit(request)
+            if speaks_of_upload(request):
+                request, refusal = self._without_upload(request, request_id, body)
+            else:
+                refusal = self._admit(request, body)
             if refusal is not None:
                 return self._refuse(refusal, request, channel, request_id)
             terms = _terms(request)
@@ -124,6 +139,8 @@ class WsgiGateway:
                 _, template, app_number, app = plan
                 environ = template.copy()
             self._environs.complete(environ, request, request_id)
+            if body is not None:
+                self._environs.attach(environ, body)
             result = app(environ, answer.start_response)
             if type(result) is list:
                 answer.whole(result)
@@ -155,6 +172,23 @@ class WsgiGateway:
                 app_number,
             ),
         )
+
+    def _admit(self, request: Request, body: Body | None) -> Refusal | None:
+        if body is not None:
+            return admit(request, outside=True) or (Refusal(500, body.fault) if body.fault else None)
+        limit = self._post_limits.of(request.path) if self._post_limits and request.body else None
+        return admit(request, limit=limit)
+
+    def _without_upload(self, request: Request, request_id: str, body: Body | None) -> tuple[Request, Refusal | None]:
+        """Nobody but us may see the name of an upload's file; one that a client has made up is logged."""
+        if body is None:
+            if not self._uploads_proven:
+                refusal = refuse_upload(request)
+                if refusal is not None:
+                    return request, refusal
+            self._log.warning("upload headers of a client's own removed id=%s uri=%s", request_id, _uri(request))
+        request = without_upload(request)
+        return request, self._admit(request, body)
 
     def _refuse(self, refusal: Refusal, request: Request, channel: Channel, request_id: str) -> Outcome:
         status, reason, close = refusal

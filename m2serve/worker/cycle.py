@@ -13,7 +13,11 @@ from m2serve.errors import ClientGone, RemoteProtocolError
 from m2serve.wire import mongrel2
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from m2serve.gateways.base import Body, Outcome
     from m2serve.gateways.wsgi import WsgiGateway
+    from m2serve.message import Request
     from m2serve.observe.access import AccessLog
     from m2serve.transports.base import Delivery
     from m2serve.transports.channel import Channel
@@ -25,12 +29,22 @@ class Cycle:
     """Shared by all request threads of a worker.
 
     ``_count`` guards the counters: several threads of this process write them, no other process does.
+
+    Args:
+        bodies: by kind of delivery, how a body is got that does not lie in the message.
     """
 
     def __init__(
-        self, gateway: WsgiGateway, access: AccessLog | None, served: memoryview, worker: int, workers: int
+        self,
+        gateway: WsgiGateway,
+        access: AccessLog | None,
+        served: memoryview,
+        worker: int,
+        workers: int,
+        bodies: Mapping[int, Callable[[Delivery, Request], Body]],
     ) -> None:
         self._gateway = gateway
+        self._bodies = bodies
         self._access = access
         self._served = served[: max(worker, workers) + 1]
         self._worker = worker
@@ -44,19 +58,27 @@ class Cycle:
 
     def run(self, delivery: Delivery, core: int) -> None:
         """Serve one request; returns when its answer has left, however it went."""
-        raw, channel, _, _ = delivery
+        raw, channel, _, kind = delivery
         request_id = self._prefix % self._next()
         access = self._access
         started = wall = 0.0
         if access is not None:
             started, wall = time.perf_counter(), time.time()
+        body: Body | None = None
         try:
-            request = self._parse(raw)
+            if kind:
+                request = mongrel2.parse(raw)
+                body = self._bodies[kind](delivery, request)
+            else:
+                request = self._parse(raw)
         except RemoteProtocolError as error:
             self._garbage(channel, error, raw)
             return
         try:
-            outcome = self._gateway.handle(request, channel, request_id)
+            if body is None:
+                outcome = self._gateway.handle(request, channel, request_id)
+            else:
+                outcome = self._handle_with(body, request, channel, request_id)
         except Exception:
             # The gateway answers for the application's mistakes; this is one of ours, and it must not end the thread.
             log.exception("internal error request=%s", request_id)
@@ -75,6 +97,12 @@ class Cycle:
                 served_by_worker=mine,
                 served_total=sum(self._served.tolist()),
             )
+
+    def _handle_with(self, body: Body, request: Request, channel: Channel, request_id: str) -> Outcome:
+        try:
+            return self._gateway.handle(request, channel, request_id, body)
+        finally:
+            body.close()
 
     def _garbage(self, channel: Channel, error: RemoteProtocolError, raw: bytes) -> None:
         self.garbage += 1

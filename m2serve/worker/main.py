@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from m2serve.apps.mounts import Mounts, load_all
 from m2serve.apps.prepare import prepare
+from m2serve.config.postlimits import PostLimits
 from m2serve.errors import AppLoadError, ExitCode
 from m2serve.gateways.wsgi import WsgiGateway
 from m2serve.observe.access import AccessLog
@@ -53,7 +54,7 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost) -> int:
 
     ledger = Ledger(node.ledger_fd, len(node.endpoints), node.ring_size)
     responders = [Responder(pair.recv) for pair in node.endpoints]
-    cycle = Cycle(_gateway(settings, mounts), _access(settings), ledger.served, post.worker, settings.processes)
+    cycle = Cycle(_gateway(settings, mounts), _access(settings), ledger.served, post.worker, settings.processes, {})
     identities = [uuid.uuid4() for _ in range(settings.threads)]
     crew: socket.socket | None = None
     room: MailRoom | None = None
@@ -139,6 +140,8 @@ def _gateway(settings: Settings, mounts: Any) -> WsgiGateway:
         multiprocess=settings.processes > 1,
         server_name_default=socket.gethostname(),
         errors=sys.stderr,
+        uploads_proven=not settings.zeromq_direct,
+        post_limits=PostLimits(settings.limit_post),
     )
 
 

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from m2serve.config.option import compatible, option
-from m2serve.config.values import AppRef, EnvironmentVariable, Mount
+from m2serve.config.values import AppRef, EnvironmentVariable, Mount, PostLimit
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,12 @@ class AppGroup:
     )
     mount: tuple[Mount, ...] = option(
         (), "Application for one part of the site; its prefix becomes SCRIPT_NAME.", metavar="/PREFIX=APP"
+    )
+    limit_post: tuple[PostLimit, ...] = option(
+        (),
+        "Largest body of a request, in all or below a path; what is larger is answered 413 before it has been sent. "
+        "The longest prefix counts.",
+        metavar="[/PREFIX=]BYTES",
     )
     chdir: str | None = option(None, "Directory to change to before loading the application.", metavar="DIR")
     pythonpath: tuple[str, ...] = option(

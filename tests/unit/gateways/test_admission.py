@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.channel import make_request
 
-from m2serve.gateways.admission import admit
+from m2serve.gateways.admission import admit, refuse_upload, speaks_of_upload, without_upload
 
 START = {"x-mongrel2-upload-start": "/uploads/up.XhY9oR"}
 DONE = {**START, "x-mongrel2-upload-done": "/uploads/up.XhY9oR"}
@@ -37,6 +37,17 @@ DONE = {**START, "x-mongrel2-upload-done": "/uploads/up.XhY9oR"}
         ({"content-length": "3", "transfer-encoding": "chunked"}, b"abc", 400),
         ({"transfer-encoding": "Chunked"}, b"", 400),
         ({"transfer-encoding": "gzip, chunked"}, b"", 400),
+    ],
+)
+def test_framing(headers: dict[str, Any], body: bytes, status: int | None) -> None:
+    refusal = admit(make_request("POST", "/", headers, body))
+    assert (refusal.status if refusal else None) == status
+    assert refusal is None or refusal.close
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
         # uploads, genuine or as good as
         ({**START, "content-length": "30000"}, b"", 413),
         ({**DONE, "content-length": "30000"}, b"", 413),
@@ -44,7 +55,7 @@ DONE = {**START, "x-mongrel2-upload-done": "/uploads/up.XhY9oR"}
         ({**DONE, "transfer-encoding": ["chunked", "x"]}, b"", 413),
         ({**START, "content-length": ["30000", "1"]}, b"", 413),
         ({**DONE, "content-length": "99999999999"}, b"", 413),
-        # forged beyond doubt: the headers are ignored, the request is judged as any other
+        # forged beyond doubt: the headers are taken away, the request is judged as any other
         (DONE, b"", None),
         ({**DONE, "content-length": "3"}, b"abc", None),
         ({**DONE, "content-length": "0"}, b"", None),
@@ -53,8 +64,9 @@ DONE = {**START, "x-mongrel2-upload-done": "/uploads/up.XhY9oR"}
         ({**DONE, "transfer-encoding": "Chunked"}, b"", 400),
     ],
 )
-def test_framing_and_uploads(headers: dict[str, Any], body: bytes, status: int | None) -> None:
-    refusal = admit(make_request("POST", "/", headers, body))
+def test_uploads_that_nobody_can_prove(headers: dict[str, Any], body: bytes, status: int | None) -> None:
+    request = make_request("POST", "/", headers, body)
+    refusal = refuse_upload(request) or admit(without_upload(request))
     assert (refusal.status if refusal else None) == status
     assert refusal is None or refusal.close
 
@@ -85,3 +97,27 @@ def test_sockets_and_notices() -> None:
     refusal = admit(notice)
     assert refusal is not None
     assert not refusal.close  # it would cause the next notice
+
+
+def test_what_speaks_of_uploads() -> None:
+    request = make_request("POST", "/", {**DONE, "x-other": "1"})._replace(key=b"known")
+    assert speaks_of_upload(request)
+    assert not speaks_of_upload(make_request("POST", "/", {"x-mongrel2-upload": "no"}))
+    bare = without_upload(request)
+    assert not speaks_of_upload(bare)
+    assert bare.headers[b"x-other"] == b"1"
+    assert bare.key == b"", "else the next one would not be noticed"
+    assert speaks_of_upload(request), "headers may be shared: nobody changes them"
+
+
+def test_a_body_outside_the_message_need_not_fit_its_length() -> None:
+    request = make_request("POST", "/", {"content-length": "30000"})
+    assert admit(request, outside=True) is None
+    assert admit(request).status == 400
+    assert admit(make_request("POST", "/", own={"PATH": None}), outside=True).status == 400
+
+
+@pytest.mark.parametrize(("limit", "status"), [(None, None), (3, None), (2, 413)])
+def test_how_large_a_body_may_be(limit: int | None, status: int | None) -> None:
+    refusal = admit(make_request("POST", "/", body=b"abc"), limit=limit)
+    assert (refusal.status if refusal else None) == status
