@@ -13,7 +13,8 @@ SIZE = _FORM.size
 
 
 class Word(IntEnum):
-    """What is said. In brackets: who says it; then what ``a`` and ``b`` hold. ``thread`` is the number of a slot."""
+    """What is said. In brackets: who says it; then what ``a`` and ``b`` hold. ``thread`` is the number of a slot, or,
+    from the worker's number of threads on, of a cell for an answer without a slot."""
 
     HELLO = 1
     """(worker) the application is loaded; mail may come."""
@@ -26,26 +27,28 @@ class Word(IntEnum):
     LEAVE = 5
     """(worker) send nothing more."""
     RESUME = 6
-    """(dispatcher) I am new: say HELLO, UP, SYNC and LEAVE again as far as they hold."""
+    """(dispatcher) I am new: say HELLO, UP, SYNC, LEAVE and every unanswered DETACH again as far as they
+    hold."""
     PROVEN = 7
     """(dispatcher) PUSH connection a (epoch) was alive after responder generation b was up."""
     LOST = 8
     """(dispatcher) PUSH connection a (epoch) has ended: its clients have gone."""
     GONE = 9
-    """(dispatcher) the client of the request in slot *thread* has gone; a: the request's mail serial."""
+    """(dispatcher) the client of the request in the cell *thread* has gone; a: the request's mail serial."""
     LEFT = 10
     """(dispatcher) you get nothing more."""
     PIECE = 11
     """(dispatcher) a piece of the streamed body of the request in slot *thread*; a: its mail serial; b: offset of the
     piece, and LAST_PIECE. The bytes follow."""
     CREDIT = 12
-    """(dispatcher) the request in slot *thread* may send more: its CREDIT word has grown; a: its mail serial."""
+    """(dispatcher) the request in the cell *thread* may send more: its CREDIT word has grown; a: its mail serial."""
     DETACH = 13
     """(worker) the thread in slot *thread* has done its part, the answer goes on without it; a: mail serial."""
     DETACHED = 14
-    """(dispatcher) the request with mail serial a has moved from slot *thread* to the cell b of those without one."""
+    """(dispatcher) the request with mail serial a, in slot *thread*, has got the cell b; b counts from the worker's
+    number of threads on, as everywhere."""
     DRAINED = 15
-    """(worker) the answer in the cell *thread* of those without a slot is over; a: its serial."""
+    """(worker) the answer in the cell *thread* is over; a: its serial."""
 
 
 LAST_PIECE = 1 << 63

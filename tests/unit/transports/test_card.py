@@ -60,6 +60,63 @@ def test_nothing_overlaps(fd):
     card.close()
 
 
+def test_cells_without_a_slot_lie_between_the_slots_and_their_answers(fd):
+    card = Card(*fd)
+    threads = fd[1]
+    first, last = threads, threads + cards.DRAINS - 1
+    card.write(threads - 1, *([9] * 8))
+    card.put_answer(0, 1, b"a" * ANSWER_ROOM)
+    for cell in (first, last):
+        card.open_drain(cell, threads - 1, cell)
+        card.words[card.base(cell) + cards.SENT] = cell
+    assert card.used[0] == cards.DRAINS
+    for cell in (first, last):
+        words = card.words[card.base(cell) : card.base(cell) + 16]
+        assert (words[cards.SERIAL], words[cards.SENT], words[cards.STATE]) == (cell, cell, cards.DRAINING)
+        words.release()
+    assert card.read(threads - 1)[1:8] == (9, 9, 9, 9, 9, 9, 9)
+    assert card.answer(0) == b"a" * ANSWER_ROOM
+    card.close()
+
+
+def test_an_answer_moves_to_a_cell_without_a_slot():
+    fd = create_card(2)
+    card = Card(fd, 2)
+    words, slot, drain = card.words, card.base(1), card.base(5)
+    card.write(1, 0, 3, 100, 50, 77, 90, 0, cards.PLAIN, 1000)
+    card.set_sender(1, b"m2")
+    card.mails[1] = 8
+    words[slot + cards.STATE] = cards.ANSWERING
+    words[slot + cards.SENT], words[slot + cards.WAITING] = 10, 1
+    card.open_drain(5, 1, 8)
+    assert card.used[0] == 4
+    assert card.read(5) == (cards.DRAINING, 0, 3, 100, 50, 77, 90, 0, 0, cards.PLAIN)
+    assert card.sender(5) == b"m2"
+    assert [words[drain + word] for word in (cards.CREDIT, cards.SENT, cards.WAITING, cards.SERIAL)] == [1000, 10, 0, 8]
+    words[drain + cards.CREDIT] = 1400
+    words[slot + cards.SENT] = 600  # went on meanwhile
+    card.move_to_drain(1, 5)
+    assert (card.mails[1], words[slot + cards.WAITING]) == (0, 0)
+    assert (words[drain + cards.CREDIT], words[drain + cards.SENT]) == (1400, 600)
+    card.open_drain(3, 1, 9)
+    assert card.used[0] == 4, "it only grows"
+    card.close()
+    os.close(fd)
+
+
+def test_a_letter_comes_with_credit_and_nothing_sent():
+    fd = create_card(1)
+    card = Card(fd, 1)
+    base = card.base(0)
+    card.write(0, *([1] * 7), cards.PLAIN, 500)
+    card.words[base + cards.SENT] = 400
+    assert card.words[base + cards.CREDIT] == 500
+    card.write(0, *([1] * 7))
+    assert (card.words[base + cards.CREDIT], card.words[base + cards.SENT]) == (cards.UNLIMITED, 0)
+    card.close()
+    os.close(fd)
+
+
 def test_the_largest_numbers_fit():
     fd = create_card(1)
     card = Card(fd, 1)
@@ -75,7 +132,9 @@ def test_the_largest_numbers_fit():
 def test_a_sender_is_inside_its_cell():
     assert cards._SENDER + 1 + MAX_SENDER <= CELL
     assert cards.ANSWER_SIZE * 8 + 8 <= cards._UUID
-    assert cards._UUID + 16 <= cards._SENDER
+    assert cards.SENT * 8 + 8 <= cards._UUID
+    assert cards._UUID + 16 <= cards.WAITING * 8
+    assert cards.SERIAL * 8 + 8 <= cards._SENDER
 
 
 def test_senders_of_all_sizes():
