@@ -38,6 +38,22 @@ class ClientGone(TransportError):
     """The answer cannot be delivered any more: its client, or its Mongrel2, has left."""
 
 
+class BodyGone(ClientGone, OSError):
+    """The rest of a request's body will not come: its client, or its Mongrel2, has left while the application reads."""
+
+
+class BodyError(M2serveError, OSError):
+    """The rest of a request's body cannot be had, and the client can be told why.
+
+    Args:
+        status: the HTTP status for the client, where the application does not answer by itself.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class ProtocolError(M2serveError):
     """Bytes that the protocol does not allow."""
 

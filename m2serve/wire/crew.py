@@ -53,6 +53,9 @@ class Word(IntEnum):
 
 LAST_PIECE = 1 << 63
 
+PIECE_MOST = 64 * 1024
+"""Bytes of a body behind one PIECE: several fit into the socket's buffer, which is 208 KiB on most systems."""
+
 
 class CrewMessage(NamedTuple):
     """One message, decoded."""
@@ -62,11 +65,18 @@ class CrewMessage(NamedTuple):
     thread: int
     a: int
     b: int
+    data: bytes = b""
+    """Of a PIECE alone; only the last one of a body may be empty."""
 
 
 def encode(word: Word, endpoint: int = 0, thread: int = 0, a: int = 0, b: int = 0) -> bytes:
     """One message for the SEQPACKET link."""
     return _FORM.pack(word, endpoint, thread, a, b)
+
+
+def encode_piece(endpoint: int, thread: int, serial: int, offset: int, last: bool, data: bytes) -> bytes:
+    """One PIECE: *data*, at most PIECE_MOST bytes, stands at *offset* of the body; *last*: nothing follows it."""
+    return _FORM.pack(Word.PIECE, endpoint, thread, serial, offset | LAST_PIECE if last else offset) + data
 
 
 def decode(data: bytes) -> CrewMessage:
@@ -76,7 +86,13 @@ def decode(data: bytes) -> CrewMessage:
         RemoteProtocolError: not a message of this codec.
     """
     try:
-        word, endpoint, thread, a, b = _FORM.unpack(data)
-        return CrewMessage(Word(word), endpoint, thread, a, b)
+        number, endpoint, thread, a, b = _FORM.unpack_from(data)
+        word = Word(number)
     except (struct.error, ValueError) as error:
         raise RemoteProtocolError(f"crew link: {error}") from None
+    behind = data[SIZE:]
+    if behind and word is not Word.PIECE:
+        raise RemoteProtocolError(f"crew link: {len(behind)} bytes behind {word.name}")
+    if len(behind) > PIECE_MOST:
+        raise RemoteProtocolError(f"crew link: a piece of {len(behind)} bytes, at most {PIECE_MOST}")
+    return CrewMessage(word, endpoint, thread, a, b, behind)
