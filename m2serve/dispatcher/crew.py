@@ -26,6 +26,9 @@ _TRUST: Final = 0.0001
 and who was to be next is late by this."""
 
 
+_ROOM: Final = 1 << 20
+"""Bytes that may lie in the link, if the kernel allows it: pieces of streamed uploads travel there."""
+
 _NONE: Final = ()
 
 
@@ -81,6 +84,7 @@ class Crew:
         self._heads = self.card.heads
         self.link = socket.socket(fileno=post.crew_dispatcher_fd)
         self.link.setblocking(False)
+        self.link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM)
         self.outbox: deque[bytes] = deque()
         self.ready = False
         self.leaving = False
@@ -255,6 +259,18 @@ class Crew:
         """Tell the worker; what it has no room for now is kept for :meth:`flush`."""
         self.outbox.append(words.encode(word, endpoint, slot, a, b))
         self.flush()
+
+    def feed(self, taken: Taken, offset: int, last: bool, data: bytes) -> bool:
+        """Send a piece of the body of *taken*; False: there is no room for it now."""
+        if self.outbox:
+            return False
+        try:
+            self.link.send(words.encode_piece(taken.intake.index, taken.slot, taken.serial, offset, last, data))
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # the worker is gone, which the end of its link tells
+        return True
 
     def flush(self) -> None:
         """Send what waits; a worker that is gone is noticed by the end of its link."""

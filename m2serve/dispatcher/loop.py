@@ -28,7 +28,8 @@ from m2serve.transports.node import NodeFds, WorkerPost
 from m2serve.transports.pings import Pings
 from m2serve.transports.responder import Event, Happened, Responder
 from m2serve.wire import crew as crew_wire
-from m2serve.wire import mongrel2
+from m2serve.wire import mongrel2, pieces
+from m2serve.wire.control import upload_credits
 from m2serve.wire.crew import Word
 from m2serve.wire.link import Verb
 
@@ -199,7 +200,7 @@ class Dispatcher:
         deadlines = [d for i in self._intakes if (d := i.deadline()) is not None]
         deadlines += [d for r in self._responders if (d := r.deadline()) is not None]
         deadlines += [when for when, *_ in self._closing]
-        if any(self._outboxes) or any(crew.outbox for crew in self._router.crews):
+        if any(self._outboxes) or any(crew.outbox for crew in self._router.crews) or self._special.streams:
             deadlines.append(now + _BLOCKED_RETRY)
         return min(deadlines, default=now + _HOUSEKEEPING)
 
@@ -221,6 +222,8 @@ class Dispatcher:
         for crew in self._router.crews:
             if crew.outbox:
                 crew.flush()
+        if self._special.streams:
+            self._special.streams.pump()
         if self._stopping and not self._quiet_said:
             self._leave_when_done(now)
 
@@ -278,6 +281,8 @@ class Dispatcher:
     def _arrival(self, intake: Intake, arrival: Arrival | Marked, now: float) -> None:
         if isinstance(arrival, Marked):
             self._special.arrived(arrival)
+            if self._special.streams:
+                self._due = min(self._due, now + _BLOCKED_RETRY)
             return
         if arrival.fault is not None:
             self._garbage(intake, arrival)
@@ -384,25 +389,25 @@ class Dispatcher:
             "request answered %d endpoint=%s conn=%s reason=%s",
             status, taken.intake.pair.send, taken.conn.decode(), reason,
         )  # fmt: skip
-        self._answer(taken.intake, taken.sender, taken.conn, status)
+        self._answer(taken.intake, taken.sender, taken.conn, status, streaming=taken.streaming)
 
-    def _answer(self, intake: Intake, sender: bytes, conn: bytes, status: int) -> None:
+    def _answer(self, intake: Intake, sender: bytes, conn: bytes, status: int, *, streaming: bool = False) -> None:
         retry_after = _RETRY_AFTER if status == 503 else None
         envelope = mongrel2.head(sender, conn)
         answer = mongrel2.error_answer(status, retry_after=retry_after)
-        self._outboxes[intake.index].put(framed(envelope, answer) + framed(envelope), [])
+        self._outboxes[intake.index].put(framed(envelope, answer) + _close(sender, conn, streaming), [])
         self._flush(intake)
 
     def _close_later(self, taken: Taken) -> None:
         due = time.monotonic() + _BROKEN_ANSWER_PAUSE
-        self._closing.append((due, taken.intake, taken.epoch, mongrel2.head(taken.sender, taken.conn)))
+        self._closing.append((due, taken.intake, taken.epoch, _close(taken.sender, taken.conn, taken.streaming)))
 
     def _close_due(self, now: float) -> None:
         due = [entry for entry in self._closing if entry[0] <= now]
         self._closing = [entry for entry in self._closing if entry[0] > now]
-        for _, intake, epoch, envelope in due:
+        for _, intake, epoch, close in due:
             if epoch == intake.epoch:
-                self._outboxes[intake.index].put(framed(envelope), [])
+                self._outboxes[intake.index].put(close, [])
                 self._flush(intake)
 
     # -- workers -----------------------------------------------------------------------------------------------
@@ -570,6 +575,7 @@ class Dispatcher:
             taken = Taken(intake, frame, position, size, crew.card.sender(slot), b"%d" % conn, time.monotonic())
             taken.epoch = epoch
             taken.road, taken.kind = road, kind
+            taken.streaming = kind == cards.STREAM
             if crew.card.answered[slot] == serial | cards.SENDING:
                 crew.card.wipe(slot)  # how far the predecessor came nobody knows
                 self._close_later(taken)
@@ -577,6 +583,12 @@ class Dispatcher:
             self._router.resume(taken, crew, slot, serial)
             if crew.key not in dead:
                 crew.ring()  # the predecessor may have died before it did; one ring too many is ignored
+
+
+def _close(sender: bytes, conn: bytes, streaming: bool) -> bytes:
+    """What closes a connection, framed; of a streamed upload, so that Mongrel2 wakes up and notices."""
+    close = framed(mongrel2.head(sender, conn))
+    return close + framed(upload_credits(sender, conn, pieces.ENOUGH)) if streaming else close
 
 
 def _has_ended(crew: Crew) -> bool:

@@ -125,6 +125,11 @@ class Router:
             self._hold(first, taken)
             return
         intake.current[conn] = taken
+        if self.parking and taken.streaming:
+            # Its body would have to come through Mongrel2's PUSH, which is about to be left.
+            self._end(taken)
+            self._refuse(taken, 503, "the server stops, and the rest of the body could not come any more")
+            return
         if self.parking and self.waiting + len(self.parked) < self._limit:
             taken.state = State.PARKED
             self.parked.append(taken)
@@ -173,6 +178,7 @@ class Router:
         if first.doomed or len(first.held) >= _HELD_MOST or self.waiting >= self._limit:
             taken.state = State.OVER
             taken.intake.ring.take(taken.frame)
+            first.streaming |= taken.streaming
             if not first.doomed:
                 log.warning(
                     "too many pipelined requests: connection closes after the running one conn=%s held=%d waiting=%d",
@@ -325,6 +331,7 @@ class Router:
     def _drop_held(self, taken: Taken) -> None:
         for held in taken.held or ():
             held.state = State.OVER
+            taken.streaming |= held.streaming
             held.intake.ring.take(held.frame)
             self.waiting -= 1
         taken.held = None if taken.held is None else deque()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from m2serve.dispatcher.streams import Streams
 from m2serve.errors import RemoteProtocolError
-from m2serve.wire import mongrel2
+from m2serve.wire import mongrel2, pieces
 
 if TYPE_CHECKING:
     from m2serve.dispatcher.routing import Router
@@ -22,17 +23,19 @@ class Special:
 
     def __init__(self, router: Router) -> None:
         self._router = router
+        self.streams = Streams()
 
     def arrived(self, marked: Marked) -> None:
         """A marked message came from Mongrel2."""
         taken = marked.taken
         try:
+            if pieces.KEY in marked.raw and self.streams.took(taken, marked.raw):
+                return
             request = mongrel2.parse(marked.raw)
+            if self.streams.begins(taken, request) or not self._is_dealt_with(taken, request):
+                self._router.arrive(taken)
         except RemoteProtocolError:
             self._router.arrive(taken)  # whichever worker gets it finds the same, and answers
-            return
-        if not self._is_dealt_with(taken, request):
-            self._router.arrive(taken)
 
     def _is_dealt_with(self, taken: Taken, request: Request) -> bool:
         """Give the request its kind; whether nothing remains to be run."""

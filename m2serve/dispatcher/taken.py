@@ -40,6 +40,8 @@ class Taken:
     road = 0
     kind = 0
     """How its body comes: PLAIN, UPLOAD or STREAM of the card."""
+    streaming = False
+    """Mongrel2 waits for credit to read more of the connection; it must get some when that is closed, or waits on."""
     handed = 0.0
     """When it was put into its slot, monotonic seconds."""
     answer: bytes | None = None

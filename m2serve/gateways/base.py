@@ -46,12 +46,20 @@ class Body(Protocol):
     Attributes:
         input: ``wsgi.input``.
         length: CONTENT_LENGTH; None where nobody knows it yet.
-        fault: why there is no body to be read: the request is answered 500; None: all is well.
+        fault: why there is no body to be read, and so no call of the application; None: all is well.
     """
 
     input: Any
     length: int | None
     fault: str | None
+
+    @property
+    def status(self) -> int:
+        """Of the answer, where there is a fault."""
+
+    @property
+    def complete(self) -> bool:
+        """All of it has come from the client. Until then the connection cannot serve another request."""
 
     def close(self) -> None:
         """The request is over."""

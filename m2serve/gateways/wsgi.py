@@ -7,10 +7,11 @@ import time
 import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
-from m2serve.errors import ClientGone
+from m2serve.errors import BodyError, ClientGone
 from m2serve.gateways.admission import Refusal, admit, refuse_upload, speaks_of_upload, without_upload
 from m2serve.gateways.answer import Answer, Terms, Timing
 from m2serve.gateways.base import CLIENT_GONE_STATUS, NO_APP, Outcome
+from m2serve.gateways.early import EarlyAnswer
 from m2serve.gateways.environ import EnvironBuilder
 from m2serve.gateways.filewrapper import FileWrapper
 from m2serve.gateways.flusher import Flusher
@@ -123,7 +124,10 @@ class WsgiGateway:
         stamp = self._stamp
         if stamp[0] != second:
             stamp = self._stamp = (second, b"Date: %b\r\n" % http_date(second))
-        answer = Answer(channel, terms, stamp[1], self._writer, self._timing)
+        if body is None or body.complete:
+            answer = Answer(channel, terms, stamp[1], self._writer, self._timing)
+        else:
+            answer = EarlyAnswer(channel, terms, stamp[1], self._writer, self._timing, body)
         app_number = NO_APP
         error: str | None = None
         result: Iterable[bytes] | None = None
@@ -149,6 +153,11 @@ class WsgiGateway:
             answer.finish()
         except ClientGone:
             error = self._client_gone(answer)
+        except BodyError as raised:
+            # the application could not read what the client was to send, and left the answer to us
+            error = str(raised)
+            self._log.warning("body not read id=%s uri=%s: %s", request_id, _uri(request), error)
+            self._break_off(raised.status, answer, request, channel, request_id)
         except BaseException as raised:
             # SystemExit and KeyboardInterrupt too: an application that calls sys.exit() has failed in one
             # request, and the other requests of this process are none of its business
@@ -175,7 +184,7 @@ class WsgiGateway:
 
     def _admit(self, request: Request, body: Body | None) -> Refusal | None:
         if body is not None:
-            return admit(request, outside=True) or (Refusal(500, body.fault) if body.fault else None)
+            return admit(request, outside=True) or (Refusal(body.status, body.fault) if body.fault else None)
         limit = self._post_limits.of(request.path) if self._post_limits and request.body else None
         return admit(request, limit=limit)
 
@@ -208,11 +217,15 @@ class WsgiGateway:
     def _failed(self, answer: Answer, request: Request, channel: Channel, request_id: str) -> None:
         """Tell the log, and the client if nothing has been told to it yet."""
         self._log.error("request failed id=%s uri=%s", request_id, _uri(request), exc_info=True)
+        self._break_off(500, answer, request, channel, request_id)
+
+    def _break_off(self, status: int, answer: Answer, request: Request, channel: Channel, request_id: str) -> None:
+        """End with an error, or, if the answer has begun, without its end."""
         answer.abandon()
         try:
             if not answer.committed:
-                answer.status = 500
-                answer.header_bytes = self._send_error(500, request, channel, request_id)
+                answer.status = status
+                answer.header_bytes = self._send_error(status, request, channel, request_id)
                 answer.header_count = _ERROR_HEADERS
             # else: the missing end of the body tells the client that it has not all of it
         except ClientGone:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from m2serve.errors import ClientGone
+from m2serve.wire import zmtp
 
 if TYPE_CHECKING:
     from m2serve.transports.responder import Origin, Responder
+
+
+class Sink(Protocol):
+    """The body of a streamed upload; the service thread calls it."""
+
+    def feed(self, offset: int, data: bytes, last: bool) -> None:
+        """A piece has come."""
+
+    def lose(self) -> None:
+        """Nothing more will come: the client or its Mongrel2 has left."""
 
 
 class Channel:
@@ -54,6 +65,20 @@ class Channel:
             ClientGone: it cannot arrive any more.
         """
         self.send(*parts)
+
+    def control(self, order: bytes) -> None:
+        """Send Mongrel2 an extended message about the client's connection; no part of the answer.
+
+        Raises:
+            ClientGone: it cannot arrive any more.
+        """
+        if self.gone:
+            raise ClientGone("the client has left")
+        # with the plain envelope: if the connection breaks, it is what closes the client's
+        self._responder.send_frames(self._origin, self._envelope, zmtp.frame_header(len(order)) + order)
+
+    def expect(self, sink: Sink | None) -> None:
+        """Where pieces of the request's body are to go; None: nowhere. Of those that get any: see MailChannel."""
 
     def close(self) -> None:
         """Close the client's connection behind what was sent."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import uuid
 
     from m2serve.transports.card import Card
+    from m2serve.transports.channel import Sink
     from m2serve.transports.ledger import Ledger
 
 
@@ -46,6 +47,8 @@ class MailRoom:
         self.dispatcher_bell = dispatcher_bell
         self.origins = [Origin(0) for _ in responders]
         self.channels: list[MailChannel | None] = [None] * card.threads
+        self._sinks: dict[int, Sink] = {}
+        """By slot, the bodies of streamed uploads."""
         # parts of ledger and card that every request touches
         self.ledger_words = ledger.words
         self.rings = ledger.rings
@@ -107,13 +110,32 @@ class MailRoom:
         """The dispatcher says that the client of the request with this mail serial has left."""
         channel = self.channels[slot]
         if channel is not None and channel.serial == serial:
-            channel.gone = True
+            self._lose(slot, channel)
+
+    def _lose(self, slot: int, channel: MailChannel) -> None:
+        channel.gone = True
+        sink = self._sinks.get(slot)
+        if sink is not None:
+            sink.lose()
+
+    def feed(self, slot: int, serial: int, offset: int, last: bool, data: bytes) -> None:
+        """A piece of the body of the request with this mail serial has come; too late for it, it is dropped."""
+        channel, sink = self.channels[slot], self._sinks.get(slot)
+        if sink is not None and channel is not None and channel.serial == serial:
+            sink.feed(offset, data, last)
+
+    def expect(self, slot: int, sink: Sink | None) -> None:
+        """From now on *sink* gets what comes for the slot."""
+        if sink is not None:
+            self._sinks[slot] = sink
+        else:
+            self._sinks.pop(slot, None)
 
     def epoch_lost(self, index: int, epoch: int) -> None:
         """A Mongrel2 has gone, and all its clients with it."""
-        for channel in self.channels:
+        for slot, channel in enumerate(self.channels):
             if channel is not None and (channel.endpoint, channel.epoch) == (index, epoch):
-                channel.gone = True
+                self._lose(slot, channel)
 
     def stop(self) -> None:
         """No mail will come any more: threads leave when the card is empty."""
@@ -167,6 +189,12 @@ class MailChannel(Channel):
             self.send(*parts)
             return
         self._last = zmtp.frame_header(size) + message
+
+    def expect(self, sink: Sink | None) -> None:
+        """Where pieces of the request's body are to go; None: nowhere."""
+        self._room.expect(self._slot, sink)
+        if sink is not None and self.gone:
+            sink.lose()  # the notice came before there was somebody to tell
 
     def close(self) -> None:
         """Close the client's connection behind what was sent."""

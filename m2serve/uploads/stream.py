@@ -40,7 +40,7 @@ class StreamBody(io.BufferedIOBase):
         grant: lets Mongrel2 send that many more bytes; raises ClientGone.
         window: bytes beyond what was read that may be on their way.
         timeout: seconds without a byte after which reading fails with 408.
-        limit: largest body in bytes; past it reading fails with 413. 0: none.
+        limit: largest body in bytes; past it reading fails with 413.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class StreamBody(io.BufferedIOBase):
         grant: Callable[[int], None],
         window: int,
         timeout: float,
-        limit: int = 0,
+        limit: int | None = None,
     ) -> None:
-        self._length = length
+        self.length = length
         self._grant = grant
         self._window = min(window, WINDOW_MOST)
         self._timeout = timeout
@@ -93,9 +93,9 @@ class StreamBody(io.BufferedIOBase):
                 self._pieces.append(data)
             elif not last:
                 return
-            if self._limit and self.received > self._limit:
+            if self._limit is not None and self.received > self._limit:
                 self._fail(lambda: BodyError(f"a body of more than {self._limit} bytes (limit-post)", status=413))
-            elif last or self.received == self._length:
+            elif last or self.received == self.length:
                 self.complete = True
             self._changed.notify_all()
 
@@ -190,12 +190,12 @@ class StreamBody(io.BufferedIOBase):
         if self.complete:
             return 0
         until = self._taken + self._window
-        if self._length is not None:
-            until = min(until, self._length)
+        if self.length is not None:
+            until = min(until, self.length)
         more = until - self._granted
         if more <= 0:
             return 0
-        if more < self._window // 2 and until != self._length and not (hungry and self._granted <= self.received):
+        if more < self._window // 2 and until != self.length and not (hungry and self._granted <= self.received):
             return 0
         self._granted = until
         return more

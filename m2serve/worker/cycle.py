@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from m2serve.errors import ClientGone, RemoteProtocolError
 from m2serve.wire import mongrel2
+from m2serve.worker.streamed import wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,6 +85,8 @@ class Cycle:
             log.exception("internal error request=%s", request_id)
             self._answer(channel, 500)
             return
+        if outcome.status == 413 and body is None:
+            wake(request, channel)
         with self._count:
             self._mine = mine = self._mine + 1
             self._served[self._worker] += 1

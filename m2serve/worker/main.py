@@ -21,7 +21,7 @@ from m2serve.errors import AppLoadError, ExitCode
 from m2serve.gateways.wsgi import WsgiGateway
 from m2serve.observe.access import AccessLog
 from m2serve.observe.log import reclaim
-from m2serve.transports.card import Card
+from m2serve.transports.card import STREAM, Card
 from m2serve.transports.direct import DirectSubscription
 from m2serve.transports.dispatched import MailRoom, MailSubscription
 from m2serve.transports.ledger import Ledger
@@ -29,6 +29,7 @@ from m2serve.transports.responder import Responder
 from m2serve.wire.link import Verb
 from m2serve.worker.cycle import Cycle
 from m2serve.worker.service import SIGNAL_DRAIN, Service
+from m2serve.worker.streamed import StreamedUploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -54,7 +55,16 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost) -> int:
 
     ledger = Ledger(node.ledger_fd, len(node.endpoints), node.ring_size)
     responders = [Responder(pair.recv) for pair in node.endpoints]
-    cycle = Cycle(_gateway(settings, mounts), _access(settings), ledger.served, post.worker, settings.processes, {})
+    limits = PostLimits(settings.limit_post)
+    streams = StreamedUploads(node.fronts, float(settings.socket_timeout), limits)
+    cycle = Cycle(
+        _gateway(settings, mounts, limits),
+        _access(settings),
+        ledger.served,
+        post.worker,
+        settings.processes,
+        {STREAM: streams.open},
+    )
     identities = [uuid.uuid4() for _ in range(settings.threads)]
     crew: socket.socket | None = None
     room: MailRoom | None = None
@@ -133,7 +143,7 @@ def _no_application(environ: dict[str, Any], start_response: Any) -> Iterable[by
     return [body]
 
 
-def _gateway(settings: Settings, mounts: Any) -> WsgiGateway:
+def _gateway(settings: Settings, mounts: Any, limits: PostLimits) -> WsgiGateway:
     return WsgiGateway(
         mounts,
         multithread=settings.threads > 1,
@@ -141,7 +151,7 @@ def _gateway(settings: Settings, mounts: Any) -> WsgiGateway:
         server_name_default=socket.gethostname(),
         errors=sys.stderr,
         uploads_proven=not settings.zeromq_direct,
-        post_limits=PostLimits(settings.limit_post),
+        post_limits=limits,
     )
 
 

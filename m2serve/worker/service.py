@@ -157,7 +157,7 @@ class Service:
         assert self._crew is not None
         while True:
             try:
-                data = self._crew.recv(crew_wire.SIZE)
+                data = self._crew.recv(crew_wire.SIZE + crew_wire.PIECE_MOST)
             except BlockingIOError:
                 return
             except OSError:
@@ -179,6 +179,10 @@ class Service:
         elif word is Word.GONE:
             assert self._room is not None
             self._room.gone(message.thread, message.a)
+        elif word is Word.PIECE:
+            assert self._room is not None
+            offset = message.b & ~crew_wire.LAST_PIECE
+            self._room.feed(message.thread, message.a, offset, bool(message.b & crew_wire.LAST_PIECE), message.data)
         elif word is Word.RESUME:
             self._introduce()
         elif word is Word.LEFT:

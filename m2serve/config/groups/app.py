@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from m2serve.config.option import compatible, option
 from m2serve.config.values import AppRef, EnvironmentVariable, Mount, PostLimit
+from m2serve.ids import Seconds
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class AppGroup:
         "Largest body of a request, in all or below a path; what is larger is answered 413 before it has been sent. "
         "The longest prefix counts.",
         metavar="[/PREFIX=]BYTES",
+    )
+    socket_timeout: Seconds = option(
+        Seconds(60), "How long the next bytes of a streamed upload may take; then it is answered 408.", minimum=1
     )
     chdir: str | None = option(None, "Directory to change to before loading the application.", metavar="DIR")
     pythonpath: tuple[str, ...] = option(

@@ -11,6 +11,7 @@ import pytest
 from dispatching import Node, message, receive, wait_readable
 
 from m2serve.dispatcher.loop import Dispatcher
+from m2serve.dispatcher.outbox import framed
 from m2serve.dispatcher.taken import Taken
 from m2serve.system.link import Link
 from m2serve.transports import card as cards
@@ -180,7 +181,7 @@ def test_an_answer_half_sent_is_closed_not_repeated(life):
     heir = life.heir()
     assert running(heir) == {}
     assert waiting(heir) == [2]
-    assert [envelope for *_, envelope in heir._closing] == [b"m2 1:1, "]
+    assert [envelope for *_, envelope in heir._closing] == [framed(b"m2 1:1, ")]
     assert not heir._router.collect()
     assert life.card.mails[0] == 0
 

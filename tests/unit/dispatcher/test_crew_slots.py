@@ -120,14 +120,14 @@ def test_a_full_bell_does_not_hold_the_dispatcher(it):
 def test_what_the_worker_does_not_read_is_kept(it):
     worker = socket.socket(fileno=os.dup(it.post.crew_worker_fd))
     worker.setblocking(False)
-    for n in range(2000):
+    for n in range(20000):
         it.crew.say(Word.GONE, 0, 0, n)
     assert it.crew.outbox
     heard = []
-    while len(heard) < 2000:
+    while len(heard) < 20000:
         heard.append(crew_wire.decode(worker.recv(100)).a)
         it.crew.flush()
-    assert heard == list(range(2000))
+    assert heard == list(range(20000))
     assert not it.crew.outbox
     worker.close()
 
