@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,10 +50,16 @@ def start_mongrel2(tmp_path: Path) -> Iterator[Callable[..., Mongrel2]]:
     """Start a Mongrel2; several calls start several."""
     require()
     started: list[Mongrel2] = []
+    public: list[Path] = []
 
     def start(**options: object) -> Mongrel2:
-        directory = tmp_path / f"m{len(started)}"
-        directory.mkdir()
+        if {"owner", "user"} & options.keys():
+            # Other users cannot go through pytest's own directories.
+            public.append(directory := Path(tempfile.mkdtemp(prefix="m2serve-tests-")))
+            directory.chmod(0o755)
+        else:
+            directory = tmp_path / f"m{len(started)}"
+            directory.mkdir()
         mongrel2 = Mongrel2(directory, **options)  # type: ignore[arg-type]
         started.append(mongrel2)
         return mongrel2.start()
@@ -59,6 +67,8 @@ def start_mongrel2(tmp_path: Path) -> Iterator[Callable[..., Mongrel2]]:
     yield start
     for mongrel2 in started:
         mongrel2.kill()  # leaving in good order takes it a second, and it has nothing to lose
+    for directory in public:
+        shutil.rmtree(directory)
 
 
 @pytest.fixture

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 import m2serve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from m2serve.config.settings import Settings
+    from m2serve.front import Front
     from m2serve.ids import Seconds
     from m2serve.master.board import Board
 
 log = logging.getLogger("m2serve.master")
 
 
-def start_lines(settings: Settings) -> Iterable[str]:
+def start_lines(settings: Settings, fronts: Sequence[Front]) -> Iterable[str]:
     """Who runs, where, and what it is about to do."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     system = f"{platform.system()} {platform.release()}"
@@ -28,8 +29,18 @@ def start_lines(settings: Settings) -> Iterable[str]:
     threads = f"{settings.threads} thread{'s' if settings.threads > 1 else ''}"
     topology = "direct" if settings.zeromq_direct else "dispatched"
     yield f"{workers} x {threads}, {topology}, need-app {'on' if settings.need_app else 'off'}"
-    for number, pair in enumerate(settings.zeromq):
-        yield f"mongrel2 {number}: requests from {pair.send}, answers to {pair.recv}"
+    for number, front in enumerate(fronts):
+        yield f"mongrel2 {number}: requests from {front.pair.send}, answers to {front.pair.recv}"
+        yield f"mongrel2 {number}: {', '.join(_known(front))}"
+
+
+def _known(front: Front) -> Iterable[str]:
+    """What decides how large bodies come and go, so that an operator can compare."""
+    uploads = front.temp_store or "by files of an unknown name"
+    yield f"bodies over {front.content_length} bytes {'in pieces' if front.stream else uploads}"
+    if front.chroot != "/":
+        yield f"chroot {front.chroot}"
+    yield f"flow control {'on' if front.flow_control else 'off'}"
 
 
 def table_lines(board: Board, now: Seconds) -> Iterable[str]:

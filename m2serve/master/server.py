@@ -21,6 +21,7 @@ from m2serve.master.signals import SignalQueue
 from m2serve.master.spawn import Entries, Spawner
 from m2serve.mongrel2.configdb import prepare
 from m2serve.mongrel2.fronts import fronts
+from m2serve.mongrel2.soundness import examine
 from m2serve.system.fds import close_quietly
 from m2serve.system.title import set_title
 from m2serve.transports.node import NodeFds
@@ -55,13 +56,14 @@ class Server:
                 attached, mongrel2 = prepare(settings)
                 daemons = (mongrel2,)
             known = fronts(settings, attached)
+            examine(settings, known)
             settings = dataclasses.replace(settings, zeromq=tuple(front.pair for front in known))
             node = NodeFds.create(known, settings.request_buffer)
         except ConfigError as error:
             log.critical("nothing was started: %s", error)
             self._remove_files(daemons)
             return ExitCode.CONFIG
-        report.log_lines(report.start_lines(settings))
+        report.log_lines(report.start_lines(settings, known))
         try:
             return self._serve(settings, node, daemons)
         finally:

@@ -66,6 +66,8 @@ def read(path: str) -> Database:
             return _read(connection, path)
     except sqlite3.Error as error:
         raise ConfigError(f"cannot read {path}: {error}; {_EXPECTED}") from None
+    except KeyError as error:
+        raise ConfigError(f"cannot read {path}: no column {error}; {_EXPECTED}") from None
 
 
 def _read(connection: sqlite3.Connection, path: str) -> Database:

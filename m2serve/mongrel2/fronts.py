@@ -11,17 +11,18 @@ from m2serve.endpoint import Endpoint, ZmqPair
 from m2serve.errors import ConfigError
 from m2serve.front import Front
 from m2serve.mongrel2 import database, place
+from m2serve.mongrel2.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from m2serve.config.settings import Settings
     from m2serve.mongrel2.database import Database, Handler, Server
-    from m2serve.mongrel2.place import Place
 
 log = logging.getLogger("m2serve.mongrel2")
 
 _CONTENT_LENGTH = 20480
+_BUFFER_SIZE = 4096
 _CONTROL = "ipc://run/control"
 _IDENT = re.compile(r"[A-Za-z0-9-]+")
 
@@ -68,19 +69,20 @@ def front(pair: ZmqPair, where: Place, values: Mapping[str, str], control: str =
 
 def _from_options(settings: Settings, attached: Front | None) -> tuple[Front, ...]:
     rest = settings.zeromq if attached is None else settings.zeromq[1:]
-    values = merged(settings, {})
-    found = [front(pair, _chroot(settings, str(pair.send)) or _here(), values) for pair in rest]
+    found = [_unknown(settings, pair) for pair in rest]
     return tuple(found) if attached is None else (attached, *found)
 
 
-def _here() -> Place:
-    return place.Place("/", os.getcwd(), certain=False)
+def _unknown(settings: Settings, pair: ZmqPair) -> Front:
+    """Of a Mongrel2 that no database describes; its relative names are ours."""
+    where = _chroot(settings, str(pair.send)) or Place("/", os.getcwd())
+    return front(pair, where, merged(settings, {}))
 
 
-def _chroot(settings: Settings, spec: str) -> Place | None:
-    """What mongrel2-chroot says for a send_spec."""
+def _chroot(settings: Settings, *specs: str) -> Place | None:
+    """What mongrel2-chroot says of the handler with one of these addresses."""
     for option in settings.mongrel2_chroot:
-        if option.endpoint is not None and place.is_at(spec, option.endpoint):
+        if option.endpoint is not None and any(place.is_at(spec, option.endpoint) for spec in specs):
             return place.given(option.directory)
     return next((place.given(option.directory) for option in settings.mongrel2_chroot if option.endpoint is None), None)
 
@@ -115,9 +117,12 @@ def _from_database(settings: Settings) -> tuple[Front, ...]:
     if not known.handlers:
         raise _mistake(settings, "mongrel2_config", f"{known.path} has no handler: expected one with a route to it")
     values = merged(settings, known.settings)
+    _check_values(values)
     if settings.handler is not None or not settings.zeromq:
-        entry = _entry(settings, known, _named(settings, known))
-        return (_described(entry, settings.zeromq[0] if settings.zeromq else _pair(settings, entry), values),)
+        handler = _named(settings, known)
+        pair = settings.zeromq[0] if settings.zeromq else None
+        entry = _entry(settings, known, handler, pair)
+        return (_described(entry, pair or _pair(settings, entry), values),)
     return _supplied(settings, known, values)
 
 
@@ -128,14 +133,14 @@ def _supplied(settings: Settings, known: Database, values: Mapping[str, str]) ->
         handlers = [handler for handler in known.handlers if place.is_at(handler.send_spec, pair.send)]
         exact = [handler for handler in handlers if handler.send_spec == str(pair.send)] or handlers
         if exact:
-            found.append(_described(_entry(settings, known, exact[0]), pair, values))
+            found.append(_described(_entry(settings, known, exact[0], pair), pair, values))
             continue
         specs = ", ".join(sorted(handler.send_spec for handler in known.handlers))
         text = f"{known.path} has no handler with send_spec {pair.send}, only {specs}"
         if len(settings.zeromq) == 1:
             raise _mistake(settings, "mongrel2_config", f"{text}; if it is one of these, name it with handler")
         log.info("%s: of that Mongrel2 only options are known", text)
-        found += [front(pair, _chroot(settings, str(pair.send)) or _here(), merged(settings, {}))]
+        found.append(_unknown(settings, pair))
     return tuple(found)
 
 
@@ -160,13 +165,13 @@ def _named(settings: Settings, known: Database) -> Handler:
     return found[0]
 
 
-def _entry(settings: Settings, known: Database, handler: Handler) -> _Entry:
+def _entry(settings: Settings, known: Database, handler: Handler, pair: ZmqPair | None) -> _Entry:
     servers = known.servers_of(handler)
-    chosen = _chroot(settings, handler.send_spec)
+    chosen = _chroot(settings, handler.send_spec, *([str(pair.send)] if pair else ()))
     if chosen is not None:
         return _Entry(handler, chosen, servers)
     if not servers:
-        raise _mistake(settings, "mongrel2_config", f"{known.path} has no server: expected the one of {handler}")
+        raise _mistake(settings, "mongrel2_config", f"{known.path} has no server: expected one for its handlers")
     if len({server.chroot for server in servers}) > 1:
         roots = ", ".join(f"{server.uuid} ({server.chroot or 'no chroot'})" for server in servers)
         expected = f"handler {handler.send_ident} belongs to several servers, {roots}: expected mongrel2-chroot"
@@ -197,6 +202,28 @@ def _described(entry: _Entry, pair: ZmqPair, values: Mapping[str, str]) -> Front
     control = (ports.pop() or values.get("control_port") or _CONTROL) if len(ports) == 1 else ""
     sendfile = bool(entry.servers) and all(server.sendfile for server in entry.servers)
     return front(pair, entry.where, values, control, sendfile)
+
+
+def _check_values(values: Mapping[str, str]) -> None:
+    """Settings with which Mongrel2 itself fails."""
+    stream = _number(values.get("upload.stream"), 0)
+    store = values.get("upload.temp_store")
+    if not store and not stream:
+        log.warning(
+            "mongrel2-config: upload.temp_store is not set: Mongrel2 refuses large and chunked bodies,"
+            " and each refusal may close the connection of somebody else"
+        )
+    elif store and not store.endswith("XXXXXX"):
+        log.warning("mongrel2-config: upload.temp_store is %s: without XXXXXX at its end Mongrel2 makes no file", store)
+    content = _number(values.get("limits.content_length"), _CONTENT_LENGTH)
+    headers = _number(values.get("limits.buffer_size"), _BUFFER_SIZE)
+    if content < headers:
+        log.warning(
+            "mongrel2-config: limits.content_length is %d, less than limits.buffer_size, %d:"
+            " Mongrel2 writes uploads with a wrong content",
+            content,
+            headers,
+        )
 
 
 # --- values ---------------------------------------------------------------------------

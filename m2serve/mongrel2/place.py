@@ -77,7 +77,7 @@ def reachable(spec: str, place: Place) -> Endpoint:
         return endpoint
     names = _names(endpoint.path, place)
     path = next((name for name in names if os.path.exists(name)), names[0])
-    return Endpoint("ipc", path=path).resolved("/")
+    return Endpoint.parse(f"ipc://{path}")
 
 
 def is_at(spec: str, endpoint: Endpoint) -> bool:

@@ -88,6 +88,22 @@ def test_its_files_stay_where_asked(port: int, start_server: Callable[..., Serve
     assert get(("127.0.0.1", port)).status == 200
 
 
+def test_settings_of_its_own_reach_it(port: int, start_server: Callable[..., Server]) -> None:
+    own = ("--mongrel2-setting", "limits.content_length=16384", "--mongrel2-setting", "upload.stream=1")
+    server = start_server(*arguments(port, *own))
+    server.wait_log("serving on")
+    assert "bodies over 16384 bytes in pieces" in server.log
+    assert get(("127.0.0.1", port), "/echo", method="POST", body=b"x" * 16384).body == b"x" * 16384
+
+
+def test_a_setting_that_breaks_it_is_an_error(port: int, start_server: Callable[..., Server]) -> None:
+    server = start_server(*arguments(port, "--mongrel2-setting", "server.daemonize=1"))
+    server.allow("nothing was started")
+    assert server.wait() == 1
+    assert "server.daemonize: expected 0" in server.log
+    assert "spawned" not in server.log
+
+
 def test_a_taken_port_is_an_error(port: int, start_server: Callable[..., Server]) -> None:
     first = start_server(*arguments(port))
     first.wait_log("serving on")

@@ -41,6 +41,10 @@ class Mongrel2:
         scheme: of the handler's sockets, tcp or ipc.
         ident: send_ident and recv_ident of the handler.
         settings: lines for the ``settings`` hash, in place of or besides the defaults.
+        host: that it binds the handler's TCP sockets to.
+        chroot: give it one below the directory, for which it needs root's rights.
+        owner: number of the user who owns the chroot, and so whom it becomes.
+        user: number of the user who starts it; without root's rights the chroot does not happen.
     """
 
     def __init__(
@@ -51,8 +55,16 @@ class Mongrel2:
         scheme: str = "tcp",
         ident: str | None = None,
         settings: dict[str, int | str] | None = None,
+        host: str = "127.0.0.1",
+        chroot: bool = False,
+        owner: int | None = None,
+        user: int | None = None,
     ) -> None:
         self.directory = directory
+        self.host = host
+        self.root = directory / "root" if chroot else None
+        self.owner = owner
+        self.user = user
         self.protocol = protocol
         self.scheme = scheme
         self.ident = ident or f"test-{os.getpid()}-{next(_numbers)}"
@@ -62,10 +74,23 @@ class Mongrel2:
 
     def _choose(self) -> None:
         self.port, *own = free_ports(3)
-        if self.scheme == "ipc":
-            self.send_spec, self.recv_spec = (f"ipc://{self.directory}/{name}" for name in ("req", "rep"))
+        if self.scheme == "tcp":
+            self.send_spec, self.recv_spec = (f"tcp://{self.host}:{port}" for port in own)
         else:
-            self.send_spec, self.recv_spec = (f"tcp://127.0.0.1:{port}" for port in own)
+            where = f"{self.directory}/" if self._slash is None else f"{self._slash}run/"
+            self.send_spec, self.recv_spec = (f"ipc://{where}{name}" for name in ("req", "rep"))
+
+    @property
+    def _slash(self) -> str | None:
+        """What its paths begin with: relative ones for a chroot that does not happen, None without a chroot."""
+        if self.root is None:
+            return None
+        return "/" if self.user is None else ""
+
+    @property
+    def home(self) -> Path:
+        """Where ``run`` and the other directories of a Mongrel2 with a chroot lie for us."""
+        return self.root if self.root is not None and self.user is None else self.directory
 
     @property
     def address(self) -> tuple[str, int]:
@@ -78,15 +103,17 @@ class Mongrel2:
     @property
     def pair(self) -> str:
         """As m2serve's ``--zeromq`` wants it."""
-        return f"{self.send_spec},{self.recv_spec}"
+        specs = f"{self.send_spec},{self.recv_spec}".replace("tcp://*", "tcp://127.0.0.1")
+        return specs if self._slash is None else specs.replace(f"ipc://{self._slash}run/", f"ipc://{self.home}/run/")
 
     @property
     def log(self) -> str:
-        path = self.directory / "mongrel2.log"
-        return path.read_text("utf-8", "replace") if path.exists() else "(no log)"
+        paths = [path for path in (self.directory / "mongrel2.log", self.home / "logs" / "error.log") if path.exists()]
+        return "".join(path.read_text("utf-8", "replace") for path in paths) or "(no log)"
 
     def start(self) -> Mongrel2:
         """Compile the configuration, run, wait until it accepts."""
+        self._furnish()
         for _ in range(3):
             self._compile()
             if self._run():
@@ -97,7 +124,7 @@ class Mongrel2:
     def restart(self) -> None:
         """A new process at the old addresses; its connection ids start from 1 again."""
         assert self.process is None, "stop() or kill() comes first"
-        (self.directory / "mongrel2.pid").unlink(missing_ok=True)
+        self._pid_file.unlink(missing_ok=True)
         assert self._run(), f"Mongrel2 does not come back: {self.log}"
 
     def stop(self) -> None:
@@ -120,6 +147,21 @@ class Mongrel2:
 
     # --- inside -----------------------------------------------------------------------
 
+    @property
+    def _pid_file(self) -> Path:
+        return self.directory / "mongrel2.pid" if self.root is None else self.home / "run" / "mongrel2.pid"
+
+    def _furnish(self) -> None:
+        """Make the directories that a Mongrel2 with a chroot wants in it."""
+        if self.root is None:
+            return
+        owner = self.owner if self.user is None else self.user
+        names = ("run", "logs", "tmp", "uploads")
+        for path in (self.root, *(place / name for place in {self.root, self.home} for name in names)):
+            path.mkdir()
+            if owner is not None:
+                os.chown(path, owner, owner)
+
     def _end(self, number: signal.Signals) -> None:
         if self.process is None:
             return
@@ -135,13 +177,15 @@ class Mongrel2:
     def _run(self) -> bool:
         with (self.directory / "mongrel2.log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["mongrel2", str(self.directory / "config.sqlite"), "main"],
+                ["mongrel2", "config.sqlite", "main"],
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=_ENVIRONMENT,
                 start_new_session=True,
+                user=self.user,
+                group=self.user,
             )
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -184,13 +228,19 @@ class Mongrel2:
 
     def _configuration(self) -> str:
         here = self.directory
+        if self.root is None:
+            access, error, pid_file, control = f"{here}/access.log", "/dev/stderr", f"{here}/mongrel2.pid", here
+            store = f"{here}/upload.XXXXXX"
+        else:
+            access, error, pid_file, control = "/logs/access.log", "/logs/error.log", "/run/mongrel2.pid", "run"
+            store = f"{self._slash}uploads/upload.XXXXXX"
         settings: dict[str, int | str] = {
             "server.daemonize": 0,
             "disable.access_logging": 1,
             "limits.buffer_size": 16384,
             "limits.content_length": 65536,
             "limits.client_read_retries": 20,
-            "upload.temp_store": f"{here}/upload.XXXXXX",
+            "upload.temp_store": store,
             "upload.temp_store_mode": "0600",
             **self.settings,
         }
@@ -200,9 +250,9 @@ application = Handler(send_spec='{self.send_spec}', send_ident='{self.ident}',
                       recv_spec='{self.recv_spec}', recv_ident='{self.ident}', protocol='{self.protocol}')
 site = Host(name='localhost', routes={{'/': application}})
 main = Server(uuid='main', name='main', default_host='localhost', hosts=[site],
-              bind_addr='127.0.0.1', port={self.port}, chroot='',
-              access_log='{here}/access.log', error_log='/dev/stderr', pid_file='{here}/mongrel2.pid',
-              control_port='ipc://{here}/control')
+              bind_addr='127.0.0.1', port={self.port}, chroot='{self.root or ""}',
+              access_log='{access}', error_log='{error}', pid_file='{pid_file}',
+              control_port='ipc://{control}/control')
 settings = {{{lines}}}
 servers = [main]
 """

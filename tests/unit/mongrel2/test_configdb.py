@@ -19,7 +19,7 @@ def test_it_says_what_we_need():
         "recv_spec='ipc:///run/m/recv'",
         "protocol='tnetstring'",
         "bind_addr='0.0.0.0', port=6767",
-        "'server.daemonize': 0",
+        "'server.daemonize': 0,",
         "'upload.temp_store_mode': '0600'",
         "'upload.temp_store': '/run/m/upload.XXXXXX'",
         "control_port='ipc:///run/m/control'",
