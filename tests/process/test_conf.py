@@ -73,10 +73,12 @@ def test_every_file_is_tested() -> None:
 
 
 def test_app_ini_behind_mongrel2_conf(
-    front: int, replaced: Callable[[str], Path], start_server: Callable[..., Server]
+    front: int, tmp_path: Path, replaced: Callable[[str], Path], start_server: Callable[..., Server]
 ) -> None:
-    server = start_server(str(replaced("app.ini")))
+    server = start_server(str(replaced("app.ini")), cwd=tmp_path)
     server.wait_log(r"all 4 workers ready")
+    assert "bodies over 1048576 bytes tmp/upload.XXXXXX" in server.log
+    assert "WARNING" not in server.log
     response = get(("127.0.0.1", front), "/")
     assert response.status == 200
     assert b"WSGI" in response.body
