@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -14,6 +15,20 @@ if TYPE_CHECKING:
     from m2serve.config.settings import Settings
     from m2serve.front import Front
 
+_KEYS = tuple(
+    """
+    certdir control_port disable.access_logging download.flow_control
+    limits.buffer_size limits.client_read_retries limits.connection_stack_size limits.content_length
+    limits.dir_max_path limits.dir_send_buffer limits.fdtask_stack limits.handler_stack limits.handler_targets
+    limits.header_count limits.host_name limits.kill_limit limits.mime_ext_len limits.min_ping limits.min_read_rate
+    limits.min_write_rate limits.proxy_read_retries limits.proxy_read_retry_warn limits.tick_timer limits.url_path
+    net.tcp_keepalive no_clobber_xff request.relaxed server.daemonize
+    ssl.ca_chain ssl.verify_optional ssl.verify_required superpoll.hot_dividend superpoll.max_fd
+    upload.stream upload.temp_store upload.temp_store_mode zeromq.threads
+    """.split()
+)
+"""The settings of Mongrel2 1.12; others it reads without a word."""
+
 log = logging.getLogger("m2serve.mongrel2")
 
 
@@ -22,10 +37,20 @@ def examine(settings: Settings, known: Sequence[Front]) -> None:
 
     Raises: ConfigError: it would fail all, or a directory that an option names is not the right one.
     """
+    for text in _unheard(settings):
+        log.warning("%s: mongrel2-setting: %s", settings.origin("mongrel2_setting"), text)
     for front in known:
         _check_topology(settings, front)
         for text in (*_sizes(settings, front), *_directories(settings, front)):
             log.warning("mongrel2 at %s: %s", front.pair.send, text)
+
+
+def _unheard(settings: Settings) -> Iterator[str]:
+    for setting in settings.mongrel2_setting:
+        if setting.key not in _KEYS:
+            guess = difflib.get_close_matches(setting.key, _KEYS, n=1, cutoff=0.7)
+            hint = f"; did you mean {guess[0]}?" if guess else ""
+            yield f"{setting}: no setting that Mongrel2 is known to have{hint}"
 
 
 def _check_topology(settings: Settings, front: Front) -> None:

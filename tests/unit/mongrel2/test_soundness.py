@@ -93,3 +93,12 @@ def test_flow_control_needs_the_dispatcher() -> None:
     with pytest.raises(ConfigError, match=r"command line: zeromq-direct: .* has download.flow_control=1, which only"):
         soundness.examine(settings("--zeromq-direct"), [Front(PAIR, flow_control=True)])
     soundness.examine(settings("--zeromq-direct"), [Front(PAIR)])
+
+
+def test_settings_that_mongrel2_does_not_have(told) -> None:
+    keys = ("limits.content_lenght=1", "x=1", "limits.content_length=1")
+    assert told(Front(PAIR), *(word for key in keys for word in ("--mongrel2-setting", key))) == [
+        "command line: mongrel2-setting: limits.content_lenght=1: no setting that Mongrel2 is known to have; "
+        "did you mean limits.content_length?",
+        "command line: mongrel2-setting: x=1: no setting that Mongrel2 is known to have",
+    ]
