@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from m2serve import __version__
 from m2serve.config.cli import Information, parse
-from m2serve.config.describe import help_text
-from m2serve.config.settings import load
+from m2serve.config.describe.help import help_text
+from m2serve.config.outside import Outside
+from m2serve.config.report import as_ini, check_report
+from m2serve.config.settings import examine, load
 from m2serve.dispatcher import main as dispatcher
 from m2serve.errors import ConfigError, ExitCode
 from m2serve.master.server import Server
@@ -21,27 +23,46 @@ from m2serve.worker import main as worker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from m2serve.config.settings import Settings
+    from m2serve.config.settings import Examined, Settings
 
 logger = logging.getLogger("m2serve.master")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run a server until it stops, or answer ``--help`` and ``--version``."""
-    wants = parse(argv).wants
-    if wants is not None:
-        return _answer(f"m2serve {__version__}\n" if wants is Information.VERSION else help_text())
+    """Run a server until it stops, or answer ``--help``, ``--version`` and ``--check``."""
+    line = parse(argv)
+    if line.wants is not None:
+        return _answer(f"m2serve {__version__}\n" if line.wants is Information.VERSION else help_text())
+    if line.check:
+        return _check(examine(argv, os.environ, Outside()))
     try:
         settings = load(argv, os.environ)
         _open_log(settings)
     except ConfigError as error:
         _complain(str(error))
         return ExitCode.CONFIG
+    if settings.show_config:
+        _answer(as_ini(settings))
+    _log(settings)
+    return Server(settings, Entries(dispatcher.run, worker.run)).run()
+
+
+def _check(examined: Examined) -> int:
+    """Answer what would happen; the exit code is that of a start that fails at its settings, or 0."""
+    _answer(as_ini(examined.settings) if examined.settings.show_config else check_report(examined))
+    if examined.problems:
+        _complain("\n".join(examined.problems))
+        return ExitCode.CONFIG
+    return ExitCode.OK
+
+
+def _log(settings: Settings) -> None:
+    for line in settings.prints:
+        logger.info("%s", line)
     for warning in settings.warnings:
         logger.warning("%s", warning)
     for note in settings.notes:
         logger.info("%s", note)
-    return Server(settings, Entries(dispatcher.run, worker.run)).run()
 
 
 def entry() -> None:
@@ -58,7 +79,8 @@ def _open_log(settings: Settings) -> None:
 
 def _answer(text: str) -> int:
     try:
-        sys.stdout.write(text)
+        # Paths need not be valid text.
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
         sys.stdout.flush()
     except BrokenPipeError:
         # ``m2serve --help | head``; what is still in the buffer must not fail again at exit.

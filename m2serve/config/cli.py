@@ -8,13 +8,12 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from m2serve.config.entry import COMMAND_LINE, Entry
-from m2serve.config.ini import INCLUDE, SET, SET_PLACEHOLDER, definition, split_section
-from m2serve.config.table import BY_NAME, GRAMMAR, Option, lookup, nearest
+from m2serve.config.reader import split_section
+from m2serve.config.table import BY_NAME, long_name, metavar, nearest
+from m2serve.config.words import FORMAT_OF_ENDING, GRAMMAR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_INI_ENDING = ".ini"
 
 
 class Information(Enum):
@@ -36,13 +35,14 @@ _INFORMATION = {
 class CommandLine:
     """What the arguments say.
 
-    ``files`` are ini files, each maybe with a section.
+    ``entries`` are in the order of the arguments; a file is an entry with the key ``include``.
     """
 
     entries: list[Entry] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     wants: Information | None = None
+    check: bool = False
+    allow_exec: bool = False
 
     def complain(self, argument: str, expected: str) -> None:
         """Note a mistake."""
@@ -71,30 +71,38 @@ def parse(argv: Sequence[str]) -> CommandLine:
 
 def _positional(line: CommandLine, argument: str) -> None:
     if _is_file(argument):
-        line.files.append(argument)
-    else:
-        line.complain(argument, "expected an option or an ini file (app.ini, app.ini:section)")
+        line.entries.append(Entry("include", argument, COMMAND_LINE))
+    elif not argument.startswith("["):  # uWSGI passes over these.
+        line.complain(argument, "expected an option or a file (app.ini, app.ini:section; also .yaml, .json, .toml)")
 
 
 def _long(line: CommandLine, argument: str, rest: deque[str]) -> None:
     written, separator, value = argument.partition("=")
     name = written[2:]
-    option = lookup(name)
-    if option is None and name not in GRAMMAR:
+    if name in ("check", "allow-exec"):
+        line.check = line.check or name == "check"
+        line.allow_exec = line.allow_exec or name == "allow-exec"
+        return
+    word = GRAMMAR.get(name)
+    if word is not None and not word.shell:
+        line.complain(written, "expected it in a file only")
+        if word.metavar and not separator:
+            _value(rest)
+        return
+    expected = metavar(name)
+    if expected is None:
         _unknown(line, written, name)
         if not separator and rest and not rest[0].startswith("-") and not _is_file(rest[0]):
             rest.popleft()  # Most likely its value: one mistake, one message.
-        return
-    if separator:
-        _add(line, name, option, written, value)
-    elif option is not None and option.kind.flag:
-        _add(line, name, option, written, "")
+    elif separator:
+        _add(line, name, written, value)
     else:
-        _add(line, name, option, written, _value(rest))
+        _add(line, name, written, _value(rest) if expected else "")
 
 
 def _is_file(argument: str) -> bool:
-    return split_section(argument)[0].endswith(_INI_ENDING)
+    ending = split_section(argument)[0].rpartition(".")[2]
+    return ending != argument and ending.lower() in (*FORMAT_OF_ENDING, "xml")
 
 
 def _value(rest: deque[str]) -> str | None:
@@ -109,25 +117,21 @@ def _unknown(line: CommandLine, written: str, name: str) -> None:
 def _short(line: CommandLine, argument: str, rest: deque[str]) -> None:
     """``-M``, ``-p 4``, ``-p4`` and ``-Mp4``, as getopt has them."""
     for position, letter in enumerate(argument[1:], start=1):
-        option = BY_NAME.get(letter)
-        if option is None:
+        name = long_name(letter)
+        if name is None:
             line.complain(f"-{letter}", "unknown option")
             return
-        if option.kind.flag:
-            _add(line, option.name, option, f"-{letter}", "")
+        if not metavar(name):
+            _add(line, name, f"-{letter}", "")
             continue
         value = argument[position + 1 :] or _value(rest)
-        _add(line, option.name, option, f"-{letter}", value)
+        _add(line, name, f"-{letter}", value)
         return
 
 
-def _add(line: CommandLine, name: str, option: Option | None, written: str, value: str | None) -> None:
+def _add(line: CommandLine, name: str, written: str, value: str | None) -> None:
     if value is None:
-        metavar = option.metavar if option else GRAMMAR[name].metavar
-        line.complain(written, f"expected a value ({metavar})")
-    elif name in INCLUDE:
-        line.files.append(value)
-    elif name in SET or name in SET_PLACEHOLDER:
-        line.entries.append(definition(Entry(name, value, COMMAND_LINE, written)))
-    else:
-        line.entries.append(Entry(option.name if option else name, value, COMMAND_LINE, written))
+        line.complain(written, f"expected a value ({metavar(name)})")
+        return
+    option = BY_NAME.get(name)
+    line.entries.append(Entry(option.name if option else name, value, COMMAND_LINE, written))

@@ -9,15 +9,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COMMAND_LINE = "command line"
+ENVIRONMENT = "environment"
 
 
 @dataclass(frozen=True)
 class Entry:
     """A key with its value and the place where both stand.
 
-    ``written`` is the key as the user spelled it, dashes included. ``magic`` holds the one-letter variables
-    of the file (``%d``); the command line has none. ``placeholder`` entries define a name for ``%(name)`` and
-    are no option even if one has that name.
+    ``written`` is the key as the user spelled it, dashes included; empty for the name of a file among the arguments.
+    ``magic`` holds the one-letter variables
+    of the file (``%d``); the shell has none. ``item`` is what ``%(_)`` stands for, inside a block.
+    ``placeholder`` entries define a name for ``%(name)`` and are no option even if one has that name.
     """
 
     key: str
@@ -25,15 +27,16 @@ class Entry:
     origin: str
     written: str = ""
     magic: Mapping[str, str] = field(default_factory=dict)
+    item: str | None = None
     placeholder: bool = False
 
     @property
-    def from_command_line(self) -> bool:
+    def from_shell(self) -> bool:
         """Whether the shell has already had its way with the text."""
-        return self.origin == COMMAND_LINE
+        return self.origin in (COMMAND_LINE, ENVIRONMENT)
 
     def __str__(self) -> str:
+        if self.origin == COMMAND_LINE:
+            return f"{self.origin}: " + f"{self.written} {self.value}".strip()
         written = self.written or self.key
-        if self.from_command_line:
-            return f"{self.origin}: {written} {self.value}".rstrip()
         return f"{self.origin}: {written} = {self.value}".rstrip()

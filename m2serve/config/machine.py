@@ -6,13 +6,18 @@ import grp
 import os
 import pwd
 import socket
+import sys
 import time
 
 from m2serve import __version__
 
 
 def machine_magic(directory: str) -> dict[str, str]:
-    """Directory ``%v``, host ``%h``, processors ``%k``, owner ``%u %U %g %G``, time ``%t %T``, our ``%V``."""
+    """The letters that no file changes.
+
+    Directory ``%v``, host ``%h``, processors ``%k``, owner ``%u %U %g %G``, time ``%t %T``, our ``%V``, program ``%b``,
+    escape ``%[``.
+    """
     now = time.time_ns() // 1000
     return {
         "v": directory,
@@ -25,6 +30,8 @@ def machine_magic(directory: str) -> dict[str, str]:
         "t": str(now // 1_000_000),
         "T": str(now),
         "V": __version__,
+        "b": os.path.abspath(sys.argv[0]) if sys.argv and sys.argv[0] else sys.executable,
+        "[": "\033",
     }
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from m2serve.config.foreign import Foreign, index
+from m2serve.config.foreign_rows import MEANT, ROWS
 from m2serve.config.groups.app import AppGroup
 from m2serve.config.groups.logging import LogGroup
 from m2serve.config.groups.mongrel2 import Mongrel2Group
 from m2serve.config.groups.process import ProcessGroup
+from m2serve.config.option import Kind, declaration, kind_of
+from m2serve.config.words import CONDITIONS, GRAMMAR, LETTERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-from m2serve.config.option import Kind, declaration, kind_of
 
 GROUPS: tuple[type, ...] = (AppGroup, Mongrel2Group, ProcessGroup, LogGroup)
 
@@ -77,23 +80,15 @@ BY_NAME: Mapping[str, Option] = _index(OPTIONS)
 """Every spelling, short flags included, to its option."""
 
 
-@dataclass(frozen=True)
-class Word:
-    """A key that acts while the configuration is read and leaves no setting behind."""
-
-    metavar: str
-    doc: str
-
-
-GRAMMAR: Mapping[str, Word] = MappingProxyType(
-    {
-        "ini": Word("FILE[:SECTION]", "Read this file here; on the command line the same as naming it."),
-        "include": Word("FILE[:SECTION]", "The same as ini."),
-        "set": Word("KEY=VALUE", "Set an option, or define a name for %(name)."),
-        "set-placeholder": Word("NAME=VALUE", "Define a name for %(name), which is no option."),
-        "set-ph": Word("NAME=VALUE", "The same as set-placeholder."),
-    }
+FOREIGN: tuple[Foreign, ...] = tuple(
+    replace(row, names=names, short="".join(letter for letter in row.short if letter not in BY_NAME))
+    for row in ROWS
+    if (names := tuple(name for name in row.names if row.family or name not in BY_NAME))
 )
+"""uWSGI's options that are none of ours, less those that have become ours."""
+
+_FOREIGN_BY_NAME = index(FOREIGN)
+_FAMILIES = tuple(row for row in FOREIGN if row.family)
 
 
 def lookup(key: str) -> Option | None:
@@ -101,8 +96,37 @@ def lookup(key: str) -> Option | None:
     return BY_NAME.get(key) if len(key) > 1 else None
 
 
+def foreign(key: str, text: str = "") -> Foreign | None:
+    """The row about an option of uWSGI's with this value, if we know it."""
+    rows = (*_FOREIGN_BY_NAME.get(key, ()), *_FAMILIES) if len(key) > 1 else ()
+    return next((row for row in rows if row.is_about(key, text)), None)
+
+
+def metavar(name: str) -> str | None:
+    """What follows a long name on the command line: empty for a flag, None when the name is unknown."""
+    option = lookup(name)
+    if option is not None:
+        return option.metavar
+    if name in GRAMMAR:
+        return GRAMMAR[name].metavar
+    row = foreign(name)
+    return None if row is None else row.metavar
+
+
+def long_name(letter: str) -> str | None:
+    """The long name of a short flag."""
+    if letter in BY_NAME:
+        return BY_NAME[letter].name
+    if letter in _FOREIGN_BY_NAME:
+        return _FOREIGN_BY_NAME[letter][0].name
+    return LETTERS.get(letter)
+
+
 def nearest(key: str) -> str | None:
     """The known name that looks most like *key*, if one does."""
-    known = [name for name in (*BY_NAME, *GRAMMAR) if len(name) > 1]
-    found = difflib.get_close_matches(key.lower().replace("_", "-"), known, n=1, cutoff=0.7)
+    name = key.lower().replace("_", "-")
+    if name in MEANT:
+        return MEANT[name]
+    known = [name for name in (*BY_NAME, *GRAMMAR, *CONDITIONS, *_FOREIGN_BY_NAME) if len(name) > 1]
+    found = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return found[0] if found else None

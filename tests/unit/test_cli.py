@@ -8,7 +8,7 @@ import pytest
 
 from m2serve import __version__
 from m2serve.cli import main
-from m2serve.config.describe import help_text
+from m2serve.config.describe.help import help_text
 from m2serve.errors import ExitCode
 
 if TYPE_CHECKING:

@@ -32,7 +32,10 @@ class AppGroup:
         metavar="[/PREFIX=]BYTES",
     )
     socket_timeout: Seconds = option(
-        Seconds(60), "How long the next bytes of a streamed upload may take; then it is answered 408.", minimum=1
+        Seconds(60),
+        "How long the next bytes of a streamed upload may take; then it is answered 408.",
+        names=("z",),
+        minimum=1,
     )
     chdir: str | None = option(None, "Directory to change to before loading the application.", metavar="DIR")
     pythonpath: tuple[str, ...] = option(

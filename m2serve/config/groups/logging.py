@@ -15,4 +15,7 @@ class LogGroup:
     )
     log_level: Literal["debug", "info", "warning", "error"] = option("info", "Least severity to log.")
     disable_logging: bool = option(False, "Write no line for each request.", names=("L",))
-    strict: bool = option(False, "Refuse unknown keys in configuration files instead of warning about them.")
+    strict: bool = option(
+        False, "Refuse unknown keys, and options that this version does not have, instead of warning about them."
+    )
+    show_config: bool = option(False, "Print the settings as an ini file, then go on.")

@@ -21,7 +21,14 @@ from m2serve.config.cli import Information, parse
         ("--master=false", [("master", "false")]),
         ("-w shop:app", [("module", "shop:app")]),
         ("--env A=b --env=C=d", [("env", "A=b"), ("env", "C=d")]),
-        ("--set threads=2 --set-ph=x=y", [("threads", "2"), ("x", "y")]),
+        ("--set threads=2 --set-ph=x=y -Sa=b", [("set", "threads=2"), ("set-ph", "x=y"), ("set", "a=b")]),
+        ("app.ini -p 4 o.yaml:dev", [("include", "app.ini"), ("processes", "4"), ("include", "o.yaml:dev")]),
+        ("--ini conf/any.conf --json x -y z", [("ini", "conf/any.conf"), ("json", "x"), ("yaml", "z")]),
+        ("-- --odd.ini", [("include", "--odd.ini")]),
+        (
+            "[uWSGI-worker] -s :3031 -t30 --http-keepalive",
+            [("socket", ":3031"), ("harakiri", "30"), ("http-keepalive", "")],
+        ),
     ],
 )
 def test_reads(argv: str, expected: list[tuple[str, str]]) -> None:
@@ -31,10 +38,7 @@ def test_reads(argv: str, expected: list[tuple[str, str]]) -> None:
     assert all(entry.origin == "command line" for entry in line.entries)
 
 
-def test_files() -> None:
-    line = parse("app.ini --master other.ini:dev --ini conf/any.conf --include=x.ini -- --odd.ini".split())
-    assert line.files == ["app.ini", "other.ini:dev", "conf/any.conf", "x.ini", "--odd.ini"]
-    assert line.problems == []
+POSITIONAL = "expected an option or a file (app.ini, app.ini:section; also .yaml, .json, .toml)"
 
 
 @pytest.mark.parametrize(
@@ -50,8 +54,9 @@ def test_files() -> None:
         ("-p", "-p: expected a value (N)"),
         ("--zmq", "--zmq: expected a value (SEND,RECV)"),
         ("--ini", "--ini: expected a value (FILE[:SECTION])"),
-        ("app.yaml", "app.yaml: expected an option or an ini file (app.ini, app.ini:section)"),
-        ("-", "-: expected an option or an ini file (app.ini, app.ini:section)"),
+        ("app.txt", f"app.txt: {POSITIONAL}"),
+        ("-", f"-: {POSITIONAL}"),
+        ("--if-env X --master", "--if-env: expected it in a file only"),
     ],
 )
 def test_says_what_is_wrong_once(argv: str, expected: str) -> None:
@@ -59,7 +64,7 @@ def test_says_what_is_wrong_once(argv: str, expected: str) -> None:
 
 
 def test_all_mistakes_are_found() -> None:
-    assert len(parse("--a 1 --b=2 -z c.txt".split()).problems) == 4
+    assert len(parse("--a 1 --b=2 -Z c.txt".split()).problems) == 4
 
 
 @pytest.mark.parametrize(
@@ -69,3 +74,9 @@ def test_all_mistakes_are_found() -> None:
 def test_questions(argument: str, wants: Information) -> None:
     assert parse(["--master", argument, "--nonsense"]).wants is wants
     assert parse(["--master"]).wants is None
+
+
+def test_switches() -> None:
+    line = parse(["--check", "app.ini", "--allow-exec"])
+    assert (line.check, line.allow_exec) == (True, True)
+    assert not parse(["app.ini"]).check

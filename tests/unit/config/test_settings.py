@@ -52,10 +52,36 @@ def test_every_value_keeps_its_origin() -> None:
     assert settings.origin("zeromq") == "app.ini:4, command line"
 
 
-def test_the_command_line_wins_wherever_the_file_stands() -> None:
-    for argv in (["-p", "4", "app.ini"], ["app.ini", "-p", "4"]):
-        settings = load([*argv, *ENOUGH], {}, lambda path: "[uwsgi]\nprocesses = 2\n")
-        assert settings.processes == 4
+def test_what_stands_further_right_counts() -> None:
+    files = {"/srv/app.ini": "[uwsgi]\nprocesses = 2\n", "/srv/other.ini": "[prod]\nprocesses = 3\nthreads = 5\n"}
+    world = files.__getitem__
+    layered = load(["app.ini", "other.ini:prod", "-p", "8", *ENOUGH], {}, world, "/srv")
+    assert (layered.processes, layered.threads) == (8, 5)
+    assert layered.warnings == ()
+    left = load(["-p", "8", "--ini", "app.ini", *ENOUGH], {}, world, "/srv")
+    assert left.processes == 2
+    assert left.warnings == (
+        "app.ini:2: processes = 2: replaces the command line's value: the file stands further right",
+    )
+
+
+def test_the_environment_comes_first() -> None:
+    env = {
+        "UWSGI_PROCESSES": "3",
+        "UWSGI_NEED_APP": "1",
+        "UWSGI_HERE": "/x",
+        "UWSGI_RELOADS": "9",
+        "UWSGI_INI": "a.ini",
+    }
+
+    def world(path: str) -> str:
+        return "[uwsgi]\nthreads = 2\nlogto = %(here)/log\n"
+
+    settings = load(["-p", "4", "--strict", *ENOUGH], env, world, "/")
+    assert (settings.processes, settings.threads, settings.need_app) == (4, 2, True)
+    assert settings.logto == "/x/log"
+    assert settings.origin("need_app") == "environment"
+    assert settings.warnings == ()
 
 
 def test_lists_take_from_both_and_scalars_the_last() -> None:
@@ -202,7 +228,7 @@ def test_a_real_file(tmp_path: Path) -> None:
     assert settings.procname_prefix == "\udcff"
     assert load(["a.ini:dev", "--zmq", PAIR], {}, directory=str(tmp_path)).module == AppRef("dev")
     assert mistakes("none.ini", *ENOUGH, directory=str(tmp_path)) == [
-        "command line: cannot read 'none.ini': No such file or directory"
+        "command line: none.ini: cannot read 'none.ini': No such file or directory"
     ]
 
 

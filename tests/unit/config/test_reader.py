@@ -1,13 +1,19 @@
-"""The ini grammar."""
+"""Sources to entries: sections, included files, the order of lines."""
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from m2serve.config.ini import IniReader, split_section
+from m2serve.config.entry import COMMAND_LINE, Entry
+from m2serve.config.expander import Expander
+from m2serve.config.outside import Outside
+from m2serve.config.reader import Reader, split_section
 
 
-def read(name: str = "a.ini", **files: str) -> IniReader:
+def read(name: str = "a.ini", *, env: dict[str, str] | None = None, **files: str) -> Reader:
+    """Read a file of some that are named without ``.ini``."""
     contents = {f"/srv/{stem}.ini": text for stem, text in files.items()}
 
     def read_file(path: str) -> str:
@@ -15,12 +21,18 @@ def read(name: str = "a.ini", **files: str) -> IniReader:
             raise FileNotFoundError(2, "No such file or directory", path)
         return contents[path]
 
-    reader = IniReader(read_file, "/srv", {"STAGE": "dev"}, {"k": "8"})
-    reader.read(name, "command line")
+    return reading(name, Outside(read_file=read_file, inode=lambda path: 7), {"STAGE": "dev", **(env or {})})
+
+
+def reading(name: str, world: Outside, env: dict[str, str]) -> Reader:
+    expander = Expander(env, lambda source: world.fetch(source, "/srv"))
+    reader = Reader(world, "/srv", env, {"k": "8", "h": "web1"}, expander)
+    reader.take([Entry("include", name, COMMAND_LINE)])
+    reader.inherit()
     return reader
 
 
-def pairs(reader: IniReader) -> list[tuple[str, str]]:
+def pairs(reader: Reader) -> list[tuple[str, str]]:
     assert reader.findings.problems == []
     return [(entry.key, entry.value) for entry in reader.findings.entries]
 
@@ -68,11 +80,15 @@ def test_a_byte_order_mark_is_no_part_of_the_section() -> None:
     [
         ("a.ini:prod", "[uwsgi]\n", "a.ini: expected a section [prod]"),
         ("a.ini", "a = 1\n", "a.ini: expected a section [uwsgi] or [m2serve]"),
-        ("b.ini", "", "command line: cannot read 'b.ini': No such file or directory"),
+        ("b.ini", "", "command line: b.ini: cannot read 'b.ini': No such file or directory"),
         ("a.ini", "[uwsgi\n[uwsgi]", "a.ini:1: [uwsgi: expected ']' after the name of the section"),
         ("a.ini", "[uwsgi] x\n", "a.ini:1: [uwsgi] x: expected nothing behind ']'"),
-        ("a.ini", "[uwsgi]\nini = a.ini\n", "a.ini:2: a.ini includes itself"),
-        ("a.ini", "[uwsgi]\nini = none.ini\n", "a.ini:2: cannot read 'none.ini': No such file or directory"),
+        ("a.ini", "[uwsgi]\nini = a.ini\n", "a.ini:2: ini = a.ini: a.ini includes itself"),
+        (
+            "a.ini",
+            "[uwsgi]\nini = none.ini\n",
+            "a.ini:2: ini = none.ini: cannot read 'none.ini': No such file or directory",
+        ),
     ],
 )
 def test_says_what_is_wrong(name: str, text: str, expected: str) -> None:
@@ -107,6 +123,52 @@ def test_a_reader_may_fail_in_its_own_way() -> None:
     def read_file(path: str) -> str:
         raise ValueError("embedded null byte")
 
-    reader = IniReader(read_file, "/srv", {}, {})
-    reader.read("a.ini", "command line")
-    assert reader.findings.problems == ["command line: cannot read 'a.ini': embedded null byte"]
+    reader = reading("a.ini", Outside(read_file=read_file), {})
+    assert reader.findings.problems == ["command line: a.ini: cannot read 'a.ini': embedded null byte"]
+
+
+def test_inherited_files_come_last_whatever_includes_them() -> None:
+    reader = read(
+        a="[uwsgi]\ninherit = c.ini\ninclude = b.ini\nx = 1\n",
+        b="[uwsgi]\ninherit = d.ini\nx = 2\n",
+        c="[uwsgi]\nx = 3\ninherit = d.ini\n",
+        d="[uwsgi]\nx = 4\n",
+    )
+    assert [value for _, value in pairs(reader)] == ["2", "1", "3", "4", "4"]
+
+
+def test_upper_case_letters_are_about_the_first_file() -> None:
+    reader = read(a="[uwsgi]\ninclude = b.ini\n", b="[uwsgi]\nx = 1\n")
+    magic = reader.findings.entries[0].magic
+    assert (magic["n"], magic["N"], magic["i"], magic["h"]) == ("b", "a", "7", "web1")
+
+
+def test_the_ending_or_the_key_says_the_format() -> None:
+    files = {
+        "/srv/a.yaml": "uwsgi:\n  json: b.conf\n  include: c.toml:dev\n  ini: d.json\n",
+        "/srv/b.conf": '{"uwsgi": {"b": true}}',
+        "/srv/c.toml": '[dev]\nc = ["1", 2]\n',
+        "/srv/d.json": "[uwsgi]\nd = 1\n",
+    }
+    reader = reading("a.yaml", Outside(read_file=files.__getitem__, inode=lambda path: 0), {})
+    expected = [("b", "true"), ("c", "1"), ("c", "2"), ("d", "1")]
+    assert pairs(reader) == (expected if sys.version_info >= (3, 11) else [expected[0], expected[3]])
+    assert reader.findings.entries[0].origin == "b.conf:1"
+
+
+def test_xml_is_refused_with_a_way_out() -> None:
+    world = Outside(read_file=lambda path: "")
+    assert "uwsgi --xml app.xml --show-config" in reading("app.xml", world, {}).findings.problems[0]
+
+
+def test_print_is_for_the_log() -> None:
+    findings = read(a="[uwsgi]\nprint = hello %(x)\niprint = you\n").findings
+    assert [entry.value for entry in findings.prints] == ["hello %(x)", "you"]
+    assert findings.entries == []
+
+
+def test_there_is_an_end_to_what_is_read() -> None:
+    text = "[uwsgi]\nfor-times = 9000\n" + "a = 1\n" * 12 + "endfor\n"
+    findings = read(a=text).findings
+    assert len(findings.entries) == 100_000
+    assert findings.problems == ["a.ini:14: a = 1: expected at most 100000 settings"]

@@ -1,0 +1,39 @@
+"""Variables of the environment that are settings: uWSGI takes every ``UWSGI_NAME`` for an option ``name``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from m2serve.config.entry import ENVIRONMENT, Entry
+from m2serve.config.table import BY_NAME, foreign, lookup
+from m2serve.config.words import GRAMMAR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_PREFIX = "UWSGI_"
+_NOT_SETTINGS = frozenset(
+    {
+        "UWSGI_RELOADS",
+        "UWSGI_VASSALS_DIR",
+        "UWSGI_EMPEROR_FD",
+        "UWSGI_EMPEROR_FD_CONFIG",
+        "UWSGI_EMPEROR_PROXY",
+        "UWSGI_BROODLORD_NUM",
+        "UWSGI_JAIL_PID",
+        "UWSGI_ORIGINAL_PROC_NAME",
+    }
+)
+"""What uWSGI tells its own children."""
+
+
+def entries(env: Mapping[str, str]) -> Iterator[Entry]:
+    """The settings in the environment; a name that means nothing to us can be used as ``%(name)``."""
+    for variable, value in env.items():
+        if not variable.startswith(_PREFIX) or variable in _NOT_SETTINGS:
+            continue
+        key = variable.removeprefix(_PREFIX).lower().replace("_", "-")
+        word = GRAMMAR.get(key)
+        known = lookup(key) is not None or foreign(key, value) is not None or (word is not None and word.shell)
+        name = BY_NAME[key].name if lookup(key) else key
+        yield Entry(name, value, ENVIRONMENT, variable, placeholder=not known)

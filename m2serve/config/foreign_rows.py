@@ -1,0 +1,245 @@
+"""The table of uWSGI options that are no settings of ours; an option of ours with such a name replaces its row."""
+
+from __future__ import annotations
+
+import re
+
+from m2serve.config.foreign import Fate, Foreign
+
+
+def _missing(names: str, metavar: str, text: str, short: str = "") -> Foreign:
+    return Foreign(Fate.MISSING, tuple(names.split()), metavar, text, short)
+
+
+def _needless(names: str, metavar: str, text: str, short: str = "", value: str = "") -> Foreign:
+    pattern = re.compile(value) if value else None
+    return Foreign(Fate.NEEDLESS, tuple(names.split()), metavar, text, short, pattern)
+
+
+def _elsewhere(names: str, metavar: str, text: str, short: str = "") -> Foreign:
+    return Foreign(Fate.ELSEWHERE, tuple(names.split()), metavar, text, short)
+
+
+def _family(names: str, metavar: str, text: str, fate: Fate = Fate.ELSEWHERE) -> Foreign:
+    return Foreign(fate, tuple(names.split()), metavar, text, family=True)
+
+
+_ONLY_MONGREL2 = "nothing listens there; requests come from Mongrel2 alone (zeromq, with-mongrel2)"
+_NO_HTTP = "there is no HTTP server of our own; Mongrel2 is the one"
+_NO_STATIC = "no files are served; Mongrel2 does it (a Dir in its routes)"
+_STAYS = "the number of workers stays what processes says"
+_NOT_RECYCLED = "workers are not replaced for that reason"
+_NO_STATS = "there is no statistics server; USR1 writes the state to the log"
+_NO_LOGGERS = "all lines go to standard error, or to the file that logto names"
+_OTHER_LANGUAGE = "m2serve serves Python applications only"
+_ISOLATION = "use the service manager (systemd) or a container"
+_SOCKET = "clients' connections are Mongrel2's"
+_REQUEST_LINES = "request lines have one format and one rule, which disable-logging switches off"
+
+SOCKETS = (
+    _missing("socket uwsgi-socket", "ADDRESS", _ONLY_MONGREL2, "s"),
+    _missing("http http-socket http11-socket", "ADDRESS", _ONLY_MONGREL2),
+    _missing("https https2 https-socket ssl-socket suwsgi-socket", "ADDRESS,CERT,KEY", _ONLY_MONGREL2),
+    _missing("fastcgi-socket fastcgi-nph-socket scgi-socket scgi-nph-socket", "ADDRESS", _ONLY_MONGREL2),
+    _missing("raw-socket puwsgi-socket shared-socket map-socket", "ADDRESS", _ONLY_MONGREL2),
+    _missing("protocol socket-protocol", "NAME", _ONLY_MONGREL2),
+    _missing("chmod-socket chmod", "MODE", "no socket of ours exists that could have a mode", "C"),
+    _missing("chown-socket", "USER[:GROUP]", "no socket of ours exists that could have an owner"),
+    _needless("http-keepalive http-auto-chunked http-chunked-input http-raw-body", "", _NO_HTTP),
+    _needless("http-websockets http-manage-expect http-auto-gzip", "", _NO_HTTP),
+    _needless("http-timeout http-connect-timeout http-headers-timeout", "SECONDS", _NO_HTTP),
+    _needless("http-processes http-workers http-buffer-size http-modifier1 http-modifier2", "N", _NO_HTTP),
+    _elsewhere("http-to", "ADDRESS", _NO_HTTP),
+    _needless("listen", "N", "Mongrel2 accepts the connections; queue-limit bounds what waits here", "l"),
+    _needless("no-defer-accept tcp-nodelay so-keepalive reuse-port freebind tcp-fast-open", "", _SOCKET),
+    _needless("so-send-timeout so-write-timeout", "SECONDS", _SOCKET),
+    _needless("buffer-size", "BYTES", "headers may be as long as Mongrel2 lets them be (limits.buffer_size)", "b"),
+    _needless("post-buffering post-buffering-bufsize", "BYTES", "bodies are buffered before the application runs"),
+    _missing("chunked-input-limit", "BYTES", "Mongrel2's limits.content_length is the only limit"),
+    _missing("chunked-input-timeout", "SECONDS", "how long a client may be silent is up to Mongrel2"),
+)
+
+PROCESSES = (
+    _missing("uid", "USER", "all processes run as the user that starts m2serve (systemd: User=)"),
+    _missing("gid add-gid", "GROUP", "all processes run with the groups of whoever starts m2serve (systemd: Group=)"),
+    _missing("no-initgroups drop-after-apps drop-after-init master-as-root", "", "the user never changes"),
+    _missing("umask", "MODE", "the umask stays that of the start (systemd: UMask=)"),
+    _missing("chroot", "DIR", "the root directory stays the same (systemd: RootDirectory=)"),
+    _missing("chdir2", "DIR", "the directory stays that of chdir"),
+    _missing("daemonize daemonize2", "LOG", "m2serve stays in the foreground; logto names a log", "d"),
+    _missing("pidfile pidfile2 safe-pidfile safe-pidfile2", "FILE", "no such file is written"),
+    _missing("stop reload", "PIDFILE", "send the master a signal: TERM stops, HUP reloads"),
+    _missing("harakiri", "SECONDS", "requests are not timed out", "t"),
+    _missing("harakiri-graceful-timeout", "SECONDS", "requests are not timed out"),
+    _missing("harakiri-graceful-signal", "N", "requests are not timed out"),
+    _missing("harakiri-queue-threshold", "N", "requests are not timed out"),
+    _missing("harakiri-verbose", "", "requests are not timed out"),
+    _missing("max-requests max-requests-delta", "N", "workers are not replaced after a number of requests", "R"),
+    _missing("max-worker-lifetime max-worker-lifetime-delta", "SECONDS", "workers are not replaced by age"),
+    _missing("min-worker-lifetime", "SECONDS", _NOT_RECYCLED),
+    _missing("reload-on-rss reload-on-as reload-on-uss reload-on-pss", "MIB", "workers may grow without limit"),
+    _missing("evil-reload-on-rss evil-reload-on-as", "MIB", "workers may grow without limit"),
+    _missing("limit-as", "MIB", "memory is not limited (systemd: MemoryMax=)"),
+    _missing("max-fd", "N", "the limit stays that of the start (systemd: LimitNOFILE=)"),
+    _missing("cpu-affinity", "N", "workers run on every processor"),
+    _missing("cheaper cheaper-initial cheaper-step cheaper-overload cheaper-idle", "N", _STAYS),
+    _missing("cheaper-algo", "NAME", _STAYS),
+    _missing("cheaper-rss-limit-soft cheaper-rss-limit-hard", "BYTES", _STAYS),
+    _family("cheaper-busyness", "N", _STAYS, Fate.MISSING),
+    _missing("idle", "SECONDS", "workers stay without work"),
+    _missing("die-on-idle cheap", "", "workers stay without work"),
+    _missing("touch-reload touch-chain-reload touch-workers-reload", "PATH", "no file is watched; HUP reloads"),
+    _missing("touch-mules-reload fs-reload", "PATH", "no file is watched; HUP reloads"),
+    _missing("py-autoreload py-auto-reload python-autoreload", "SECONDS", "changed code is not noticed; HUP reloads"),
+    _missing("exit-on-reload", "", "HUP reloads"),
+    _missing("reload-on-exception catch-exceptions reload-os-env", "", "an exception is answered 500 and logged"),
+    _missing("reload-on-exception-type reload-on-exception-value", "TEXT", "an exception is answered 500 and logged"),
+    _missing("master-fifo", "FILE", "no commands are read there; signals do the same (docs/signals.md)"),
+    _missing("procname procname-append procname-master procname-prefix-spaced", "TEXT", "titles keep their form"),
+    _missing("thread-stacksize threads-stacksize", "KIB", "threads have the system's usual stack"),
+    _missing("honour-stdin", "", "the application has no standard input"),
+    _needless("lazy", "", "applications are loaded in the workers, and a reload replaces these only"),
+    _needless("no-orphans", "", "children never outlive the master"),
+    _needless("forkbomb-delay", "SECONDS", "workers that die early are started again ever more slowly"),
+    _needless("mule-reload-mercy emperor-throttle", "SECONDS", "there is nobody to wait for"),
+    _needless("check-interval master-cycle", "SECONDS", "the master wakes when something happens"),
+    _needless("py-call-osafterfork py-call-uwsgi-fork-hooks", "", "Python's hooks after a fork always run"),
+    _needless("close-on-exec close-on-exec2", "", "no program that the application starts inherits our sockets"),
+    _needless("skip-atexit skip-atexit-teardown", "", "workers always run the application's exit functions"),
+    _needless("reaper", "", "the master reaps its children"),
+)
+
+APPLICATION = (
+    _missing("virtualenv home venv pyhome", "DIR", "run m2serve with that environment's Python instead", "H"),
+    _needless(
+        "plugins plugin need-plugins need-plugin",
+        "NAMES",
+        "it is part of m2serve",
+        value=r"(python[23]?[0-9]*|http|corerouter|logfile|logsocket|syslog|zeromq|mongrel2|[\s,]|)+",
+    ),
+    _elsewhere("plugins plugin need-plugins need-plugin", "NAMES", "m2serve loads no plugins of uWSGI's"),
+    _needless("plugins-dir plugin-dir binary-path", "PATH", "m2serve loads no plugins of uWSGI's"),
+    _missing("unenv", "NAME", "the variable stays"),
+    _missing("envdir early-envdir", "DIR", "no variables are read there; name them with env"),
+    _missing("import pyimport shared-import py-import", "MODULE", "import it in the application's own module"),
+    _elsewhere(
+        "paste ini-paste ini-paste-logged",
+        "SPEC",
+        "name a Python file with wsgi-file that says application = paste.deploy.loadapp(...)",
+    ),
+    _elsewhere("pecan eval pyargv pymodule-alias", "TEXT", "write it into the Python file that wsgi-file names"),
+    _elsewhere("worker-mount", "/PREFIX=APP", "mount is the same here: every application is loaded in the workers"),
+    _elsewhere("no-site", "", "start m2serve with python -S -m m2serve"),
+    _elsewhere("optimize", "N", "start m2serve with PYTHONOPTIMIZE set", "O"),
+    _elsewhere("gevent async ugreen greenlet eventlet asyncio tornado", "N", "requests run in threads; set threads"),
+    _elsewhere("gevent-monkey-patch gevent-early-monkey-patch", "", "requests run in threads; set threads"),
+    _elsewhere("loop", "NAME", "requests run in threads; set threads"),
+    _elsewhere("vhost vhosthost", "", "Mongrel2 chooses by host; run one m2serve for each application"),
+    _needless("wsgi-disable-file-wrapper", "", "wsgi.file_wrapper takes every object that can be read"),
+    _missing("no-default-app", "", "a path below no mount goes to the application at the root, or is answered 404"),
+    _missing("py-tracebacker", "PREFIX", "no sockets show what threads do"),
+    _missing("static-map static-map2", "/PREFIX=DIR", _NO_STATIC),
+    _missing("check-static check-static-docroot static-index static-skip-ext static-safe", "PATH", _NO_STATIC),
+    _missing("static-gzip-all static-gzip", "", _NO_STATIC),
+    _missing("static-gzip-dir static-gzip-ext mimefile mime-file", "PATH", _NO_STATIC),
+    _missing("honour-range", "", _NO_STATIC),
+    _family("static-expires", "PATTERN=SECONDS", _NO_STATIC, Fate.MISSING),
+    _missing(
+        "add-header pull-header collect-header rem-header", "HEADER", "answers leave as the application made them"
+    ),
+    _family("route response-route final-route error-route", "RULE", "no rule is applied to any request", Fate.MISSING),
+    _missing("offload-threads", "N", "an answer is sent by the thread that made it; Mongrel2 buffers for slow clients"),
+    _needless("disable-write-exception ignore-sigpipe ignore-write-errors", "", "a client that leaves is no error"),
+    _needless("write-errors-tolerance write-errors-exception-only", "N", "a client that leaves is no error"),
+    _needless("memory-report", "", "request lines say nothing about memory", "m"),
+)
+
+LOGGING = (
+    _missing("logger log-syslog log-rsyslog log-socket log-zeromq", "LOGGER", _NO_LOGGERS),
+    _missing("req-logger logger-req logto2 rsyslog-packet-size", "LOGGER", _NO_LOGGERS),
+    _missing("log-encoder log-req-encoder log-route log-req-route log-drain log-filter", "RULE", _NO_LOGGERS),
+    _missing("log-format logformat", "FORMAT", _REQUEST_LINES),
+    _missing("log-4xx log-5xx log-zero log-ioerror log-sendfile log-micros log-x-forwarded-for", "", _REQUEST_LINES),
+    _missing("log-slow log-big", "N", _REQUEST_LINES),
+    _missing("logformat-strftime log-format-strftime", "", _REQUEST_LINES),
+    _missing("log-maxsize", "BYTES", "the log grows; rotate it from outside, copying and truncating"),
+    _missing("log-backupname touch-logrotate touch-logreopen", "PATH", "the log is not rotated"),
+    _missing("log-reopen log-truncate logfile-chown", "", "the log is appended to, with the owner that it has"),
+    _missing("logfile-chmod", "MODE", "the log keeps the mode that it has"),
+    _needless("log-date logdate", "", "every line begins with its time"),
+    _needless("log-master log-master-stream log-master-req-stream threaded-logger", "", "all processes share one log"),
+    _needless("log-master-bufsize log-master-req-bufsize", "BYTES", "lines are not cut"),
+    _missing("stats stats-server", "ADDRESS", _NO_STATS),
+    _missing("stats-http stats-minified stats-min stats-no-cores stats-no-metrics", "", _NO_STATS),
+    _missing("stats-push carbon stats-pusher", "DRIVER:ARGUMENT", _NO_STATS),
+    _missing("stats-pusher-default-freq", "SECONDS", _NO_STATS),
+    _missing("enable-metrics", "", _NO_STATS),
+    _missing(
+        "alarm alarm-log alarm-backlog alarm-segfault alarm-fd alarm-freq alarm-cheap",
+        "ALARM",
+        "nobody is told; watch the log",
+    ),
+)
+
+SERVICES = (
+    _needless(
+        "hook-master-start hook-post-app",
+        "ACTION",
+        "TERM already lets requests finish and then stops",
+        value=r"unix_signal:\s*(15|TERM|SIGTERM) gracefully_kill_them_all",
+    ),
+    _family("hook exec call", "ACTION", "it is not run", Fate.MISSING),
+    _missing(
+        "attach-daemon smart-attach-daemon attach-daemon2 legion-attach-daemon attach-control-daemon",
+        "COMMAND",
+        "the program is not started; let the service manager do it",
+    ),
+    _missing("smart-attach-daemon2", "COMMAND", "the program is not started; let the service manager do it"),
+    _missing("cron unique-cron cron2", "TIME COMMAND", "the command is never run; the system's cron can"),
+    _missing("mule mules farm mule-harakiri", "SCRIPT", "the script is not started; let the service manager do it"),
+    _family("spooler", "DIR", "no task is run", Fate.MISSING),
+    _family("emperor vassal vassals", "DIR", "no directory is watched; run one m2serve for each file", Fate.MISSING),
+    _elsewhere(
+        "zerg zerg-server zerg-pool", "ADDRESS", "start a second m2serve with the same zeromq: both get requests"
+    ),
+    _elsewhere("cluster", "ADDRESS", "every m2serve with the same zeromq gets its share of the requests"),
+    _elsewhere("subscribe-to subscribe2", "ADDRESS", "every m2serve that connects to Mongrel2 gets requests"),
+    _family(
+        "fastrouter rawrouter sslrouter forkptyrouter http-subscription subscription legion",
+        "VALUE",
+        "Mongrel2 distributes requests to every m2serve that connects",
+    ),
+    _missing("cache cache2", "SPEC", "there is no uwsgi module whose functions would use it"),
+    _missing("queue sharedarea locks", "N", "there is no uwsgi module whose functions would use it"),
+    _elsewhere("cgroup unshare namespace namespaces cap pivot_root jail ns-net", "VALUE", _ISOLATION),
+    _elsewhere("flock flock-wait resolve declare-option declare-option2", "VALUE", "m2serve does not do this"),
+    _elsewhere("inject-before inject-after fallback-config", "FILE", "name the files in order on the command line"),
+    _family(
+        "php rack rb ruby rvm gem psgi perl plack lua jvm clojure cgi mono go gccgo v8 pypy symcall xslt",
+        "VALUE",
+        _OTHER_LANGUAGE,
+    ),
+    _family(
+        "glusterfs gridfs rados webdav ldap rpc snmp rrdtool sqlite3 mongrel2-rpc",
+        "VALUE",
+        "m2serve has no such service",
+    ),
+    _needless("ksm never-swap auto-snapshot snmp", "N", "it concerns uWSGI's own memory"),
+)
+
+ROWS: tuple[Foreign, ...] = (*SOCKETS, *PROCESSES, *APPLICATION, *LOGGING, *SERVICES)
+
+MEANT = {
+    "user": "uid",
+    "group": "gid",
+    "chown": "chown-socket",
+    "chmod-sock": "chmod-socket",
+    "pid": "pidfile",
+    "logging": "disable-logging",
+    "log": "logto",
+    "logfile": "logto",
+    "port": "with-mongrel2",
+    "app": "module",
+    "timeout": "harakiri",
+}
+"""What people write who think of another word; likeness of letters does not find these."""

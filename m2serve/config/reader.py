@@ -1,0 +1,227 @@
+"""Sources to entries: files with what they include, the command line, the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from m2serve.config.blocks import Block, Openers, opens
+from m2serve.config.entry import Entry
+from m2serve.config.formats import ini, json, toml, yaml
+from m2serve.config.magic import file_magic, first_file_magic
+from m2serve.config.words import (
+    CLOSERS,
+    ELSE,
+    EXIT,
+    FORMAT_OF_ENDING,
+    FORMAT_OF_KEY,
+    INHERIT,
+    LOOPS,
+    PRINT,
+    SET,
+    SET_PLACEHOLDER,
+)
+from m2serve.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from m2serve.config.expander import Expander
+    from m2serve.config.formats.content import Content
+    from m2serve.config.outside import Outside
+
+DEFAULT_SECTIONS = ("uwsgi", "m2serve")
+_MAX_INCLUDES = 16
+_MAX_ENTRIES = 100_000
+_FORMATS: Mapping[str, Callable[[str, Collection[str]], Content]] = {
+    "ini": ini.read,
+    "yaml": yaml.read,
+    "json": json.read,
+    "toml": toml.read,
+}
+
+
+@dataclass
+class Findings:
+    """What the sources held, in the order in which it counts, and what was wrong with them.
+
+    ``prints`` are lines for the log.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    prints: list[Entry] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Source:
+    """One file, or the command line: its open block and the files around it."""
+
+    including: tuple[str, ...] = ()
+    magic: Mapping[str, str] = field(default_factory=dict)
+    item: str | None = None
+    block: Block | None = None
+
+
+def split_section(text: str) -> tuple[str, str]:
+    """``file.ini:section`` to its two parts; the section is empty when none is named."""
+    path, separator, section = text.rpartition(":")
+    if not separator or "/" in section:
+        return text, ""
+    return path, section
+
+
+def defining(entry: Entry) -> Entry:
+    """The entry itself, or for ``set = key=value`` the one that it stands for."""
+    if entry.key not in SET and entry.key not in SET_PLACEHOLDER:
+        return entry
+    key, _, value = (part.strip(" \t") for part in entry.value.partition("="))
+    return replace(entry, key=key, value=value, placeholder=entry.key in SET_PLACEHOLDER)
+
+
+class Reader:
+    """Reads one source after the other.
+
+    Args:
+        outside: files and the rest of the world.
+        directory: what relative paths are relative to.
+        env: for conditions.
+        machine: the one-letter variables that do not depend on a file.
+        expander: gets every key that is read.
+    """
+
+    def __init__(
+        self,
+        outside: Outside,
+        directory: str,
+        env: Mapping[str, str],
+        machine: Mapping[str, str],
+        expander: Expander,
+    ) -> None:
+        self._outside = outside
+        self._directory = directory
+        self._machine = machine
+        self._first_file: dict[str, str] = {}
+        self._expander = expander
+        self._openers = Openers(outside, directory, env, expander, machine.get("h", ""))
+        self._inherited: list[tuple[Entry, tuple[str, ...]]] = []
+        self.findings = Findings()
+
+    def take(self, entries: Iterable[Entry]) -> None:
+        """Read the command line's or the environment's entries, and the files that they name."""
+        source = _Source()
+        for entry in entries:
+            self._line(entry, source)
+
+    def inherit(self) -> None:
+        """Read the files named with ``inherit``: they come last, so that their values replace others."""
+        while self._inherited:
+            entry, including = self._inherited.pop(0)
+            self._include(entry, including)
+
+    def _include(self, entry: Entry, including: tuple[str, ...]) -> None:
+        try:
+            self.read(self._expander.expand(entry), entry, including)
+        except ConfigError as error:
+            self.findings.problems.append(f"{entry}: {error}")
+
+    def read(self, text: str, entry: Entry, including: tuple[str, ...] = ()) -> None:
+        """Add ``file`` or ``file:section`` to the findings.
+
+        Args:
+            entry: names the file, and its format if the key says it.
+            including: the files we are inside of.
+
+        Raises: ConfigError: the file cannot be read.
+        """
+        path, section = split_section(text)
+        path = path or (split_section(including[-1])[0] if including else "")
+        name = f"{path}:{section}" if section else path
+        if name in including or len(including) >= _MAX_INCLUDES:
+            raise ConfigError(f"{name} includes itself")
+        kind = FORMAT_OF_KEY.get(entry.key) or self._kind(path)
+        content = self._outside.fetch(path, self._directory).removeprefix("\ufeff")
+        wanted = (section,) if section else DEFAULT_SECTIONS
+        found = _FORMATS[kind](content, wanted)
+        self.findings.problems += [f"{_at(path, number)}: {problem}" for number, problem in found.problems]
+        self.findings.warnings += [f"{_at(path, number)}: {warning}" for number, warning in found.warnings]
+        if not found.found:
+            expected = " or ".join(f"[{one}]" for one in wanted)
+            self.findings.problems.append(f"{path}: expected a section {expected}")
+        source = _Source((*including, name), self._magic(path, section), entry.item)
+        for line in found.lines:
+            origin = _at(path, line.number)
+            self._line(Entry(line.key, line.value, origin, magic=source.magic, item=source.item), source)
+        if source.block is not None:
+            self.findings.warnings.append(f"{source.block.opener}: expected an end; it reaches to the file's")
+
+    def _kind(self, path: str) -> str:
+        ending = path.rpartition(".")[2].lower()
+        if ending == "xml":
+            raise ConfigError(f"{path}: XML is not read; 'uwsgi --xml {path} --show-config' prints it as ini")
+        return FORMAT_OF_ENDING.get(ending, "ini")
+
+    def _magic(self, path: str, section: str) -> dict[str, str]:
+        inode = self._outside.inode(file_magic(path, section, self._directory)["p"])
+        magic = file_magic(path, section, self._directory, inode)
+        self._first_file = self._first_file or first_file_magic(magic)
+        return {**self._machine, **self._first_file, **magic}
+
+    def _line(self, entry: Entry, source: _Source) -> None:
+        """Take one line: it opens or closes a block, or counts as often as its block says."""
+        self._expander.refer(entry.value)
+        if opens(entry.key):
+            self._open(entry, source)
+        elif entry.key in CLOSERS:
+            if source.block is None:
+                self.findings.warnings.append(f"{entry}: there is no block to end")
+            source.block = None
+        elif entry.key == ELSE:
+            self._else(entry, source)
+        elif source.block is None:
+            self._take(entry, source)
+        else:
+            for item in source.block.items:
+                self._take(replace(entry, item=item), source)
+
+    def _open(self, entry: Entry, source: _Source) -> None:
+        if source.block is not None:
+            inside = f"the block of {source.block.opener.origin}"
+            self.findings.problems.append(f"{entry}: blocks cannot be nested; expected an end of {inside} first")
+            return
+        self._expander.refer(f"%({entry.value.partition('=')[0]})")
+        try:
+            source.block = self._openers.open(entry, self._expander.expand(entry))
+        except ConfigError as error:
+            self.findings.problems.append(f"{entry}: {error}")
+            source.block = Block(entry, ())
+
+    def _else(self, entry: Entry, source: _Source) -> None:
+        block = source.block
+        if block is None or block.opener.key in LOOPS:
+            self.findings.problems.append(f"{entry}: expected it inside an if")
+            return
+        self.findings.warnings.append(f"{entry}: works as in uWSGI 2.1; 2.0 takes both branches")
+        source.block = Block(block.opener, block.other)
+
+    def _take(self, entry: Entry, source: _Source) -> None:
+        if len(self.findings.entries) >= _MAX_ENTRIES:
+            if len(self.findings.entries) == _MAX_ENTRIES and not self.findings.problems:
+                self.findings.problems.append(f"{entry}: expected at most {_MAX_ENTRIES} settings")
+        elif entry.key in FORMAT_OF_KEY:
+            self._include(entry, source.including)
+        elif entry.key == INHERIT:
+            self._inherited.append((entry, source.including))
+        elif entry.key in PRINT:
+            self.findings.prints.append(entry)
+        elif entry.key == EXIT:
+            self.findings.problems.append(f"{entry}: the file itself ends the start here")
+        else:
+            defined = defining(entry)
+            self._expander.define(defined)
+            self.findings.entries.append(defined)
+
+
+def _at(path: str, number: int) -> str:
+    return f"{path}:{number}" if number else path
