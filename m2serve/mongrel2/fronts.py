@@ -176,7 +176,8 @@ def _entry(settings: Settings, known: Database, handler: Handler, pair: ZmqPair 
         roots = ", ".join(f"{server.uuid} ({server.chroot or 'no chroot'})" for server in servers)
         expected = f"handler {handler.send_ident} belongs to several servers, {roots}: expected mongrel2-chroot"
         raise _mistake(settings, "mongrel2_config", expected)
-    return _Entry(handler, place.found(servers[0], known.path), servers)
+    places = [place.found(server, known.path) for server in servers]
+    return _Entry(handler, next((where for where in places if where.certain), places[0]), servers)
 
 
 def _pair(settings: Settings, entry: _Entry) -> ZmqPair:

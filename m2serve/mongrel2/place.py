@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from m2serve.mongrel2.database import Server
 
 _ROOT_USER = 0
+_PROGRAM = "mongrel2"
 _EVERYWHERE = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 """Hosts at which one can listen but not call, and where such a listener answers."""
 
@@ -114,10 +115,13 @@ def _owner(path: str) -> int | None:
 
 
 def _working_directory(pid_file: str) -> str | None:
-    """Where the process of that file works, if it lives and lets us see."""
+    """Where the process of that file works, if it is a Mongrel2 that lets us see; a number may be somebody else's."""
     try:
         with open(pid_file, encoding="ascii", errors="replace") as file:
             match = re.fullmatch(r"\s*([0-9]{1,10})\s*", file.read(32))
-        return os.readlink(f"/proc/{match[1]}/cwd") if match else None
+        if match is None:
+            return None
+        with open(f"/proc/{match[1]}/comm", encoding="utf-8", errors="replace") as file:
+            return os.readlink(f"/proc/{match[1]}/cwd") if file.read().strip() == _PROGRAM else None
     except OSError:
         return None

@@ -258,6 +258,17 @@ def test_a_handler_of_two_servers(written: Written, tmp_path: Path) -> None:
     assert known(*database)[0].pair == PAIR
 
 
+def test_of_servers_in_one_chroot_one_that_runs_tells(written: Written, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "run").mkdir(parents=True)
+    (root / "run" / "tls.pid").touch()  # a PID file of ours: whoever we are, this Mongrel2 runs
+    servers = (written.server("plain", str(root), "/run/m2.pid"), written.server("tls", str(root), "/run/tls.pid"))
+    written.handler(send="ipc:///run/app", servers=servers)
+    (front,) = known("--mongrel2-config", str(written))
+    expected = Endpoint.parse(f"ipc://{root}/run/app" if os.geteuid() == 0 else "ipc:///run/app")
+    assert front.pair.send == expected
+
+
 # --- told in the log ------------------------------------------------------------------
 
 

@@ -55,8 +55,11 @@ def test_without_a_chroot_it_works_where_the_database_lies(files: Files) -> None
     assert files.found(server("")) == Place("/", str(files.home))
 
 
-def test_without_a_chroot_the_process_knows_better(files: Files) -> None:
+def test_without_a_chroot_the_process_knows_better(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     files.pid_file(files.home / "run" / "m2.pid", 1000, os.getpid())
+    assert files.found(server("", "run/m2.pid")) == Place("/", str(files.home)), "this is no Mongrel2"
+    with open("/proc/self/comm", encoding="utf-8") as name:
+        monkeypatch.setattr(place, "_PROGRAM", name.read().strip())
     assert files.found(server("", "run/m2.pid")) == Place("/", os.getcwd())
     (files.home / "run" / "m2.pid").write_text("nonsense")
     assert files.found(server("", "run/m2.pid")) == Place("/", str(files.home))
