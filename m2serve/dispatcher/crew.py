@@ -7,6 +7,8 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from m2serve.dispatcher.credits import settle
+from m2serve.dispatcher.drains import Drains
 from m2serve.transports import card as cards
 from m2serve.transports.card import Card
 from m2serve.wire import crew as words
@@ -40,6 +42,7 @@ class Crew:
         running: slot to the request in it.
         unrung: requests handed out that were not seen to be taken yet.
         waiting: requests that must go to this worker because their connection's last answer left from it.
+        drains: its answers that go on without a slot.
         epochs: by endpoint the epoch whose requests may go here, 0 while none may.
         generations: endpoint to the responder's generation, while it is up.
     """
@@ -56,6 +59,7 @@ class Crew:
         "_synced",
         "_write",
         "card",
+        "drains",
         "epochs",
         "free",
         "generations",
@@ -79,6 +83,7 @@ class Crew:
         self.threads = post.threads
         self.card = Card(post.card_fd, post.threads)
         self.mails = self.card.mails
+        self.drains = Drains(self.card)
         self._write = self.card.write
         self._awake = self.card.awake
         self._heads = self.card.heads
@@ -134,13 +139,22 @@ class Crew:
         open_now = self.ready and not self.leaving
         self.epochs = list(self._synced) if open_now else [0] * len(self._synced)
 
-    def hand(self, taken: Taken, serial: int, road: int, now: float) -> None:
+    def hand(self, taken: Taken, serial: int, road: int, now: float, credit: int = cards.UNLIMITED) -> None:
         """Put *taken* into a free slot, and see to it that a thread takes it."""
         slot = self.free.pop()
         intake = taken.intake
         frame = taken.frame
         self._write(
-            slot, intake.index, taken.epoch, taken.position, taken.size, int(taken.conn), frame, road, taken.kind
+            slot,
+            intake.index,
+            taken.epoch,
+            taken.position,
+            taken.size,
+            int(taken.conn),
+            frame,
+            road,
+            taken.kind,
+            credit,
         )
         if self._senders[slot] != taken.sender:
             self.card.set_sender(slot, taken.sender)
@@ -165,6 +179,10 @@ class Crew:
         self.running[slot] = taken
         self.free.remove(slot)
         self._seen[slot] = serial
+
+    def has_begun_to_answer(self, taken: Taken) -> bool:
+        """Whether bytes of the answer may have left by the worker's responder."""
+        return bool(taken.drain) or self.state(taken.slot) == cards.ANSWERING
 
     def keep_to_own_road(self, slot: int) -> None:
         """The answer in the making must leave by the worker's responder, unless it lies in the slot already."""
@@ -225,6 +243,11 @@ class Crew:
             if heads[slot] != serial:
                 del self.running[slot]
                 self.free.append(slot)
+                if taken.drain:
+                    self.vacate(slot)
+                    continue
+                if taken.metered:
+                    settle(self.card, slot, taken)
                 ended.append(taken)
             elif heads[threads + slot] == serial and taken.answer is None:
                 taken.answer = self.card.answer(slot)
@@ -233,6 +256,10 @@ class Crew:
             self._progress = now
             self._called = False
         return ended
+
+    def vacate(self, slot: int) -> None:
+        """What the slot's cell says of credit holds no more: the answer is counted elsewhere."""
+        self.card.words[self.card.base(slot) + cards.CREDIT] = cards.UNLIMITED
 
     def sending(self, taken: Taken) -> None:
         """The answer from the slot is about to be sent. Not marked before: a successor must close what is."""
@@ -243,6 +270,8 @@ class Crew:
     def sent(self, taken: Taken) -> None:
         """The answer from the slot has been sent; the slot is free."""
         slot = taken.slot
+        if taken.metered:
+            settle(self.card, slot, taken)
         self.mails[slot] = self._seen[slot] = 0
         del self.running[slot]
         self.free.append(slot)

@@ -13,8 +13,11 @@ import termios
 from collections import deque
 from contextlib import suppress
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from m2serve.dispatcher import credits
+from m2serve.dispatcher.credits import Debts
 from m2serve.dispatcher.taken import Arrival, Marked, State, Taken
 from m2serve.errors import ProtocolError, TransportError
 from m2serve.transports import ledger, peer
@@ -43,6 +46,14 @@ _FIN_TO_COME: Final = (1, 4, 5)
 _MARK_FILE: Final = b"mongrel2-upload"
 _MARK_STREAM: Final = b"UPLOAD_STREAM"
 _MARK_CREDITS: Final = b"DOWNLOAD_CREDITS"
+_CREDIT_TAIL: Final = b'18:{"type":"credits"},'
+# Nothing but these two headers: a client can make no message with the first, and no socket message without PATH.
+_CREDIT = re.compile(
+    rb"[A-Za-z0-9-]{1,%d} ([0-9]{1,18}) @\* [0-9]{2,3}:"
+    rb"(?:\{(?:\"METHOD\":\"JSON\",)?\"DOWNLOAD_CREDITS\":\"([0-9]{1,10})\"(?:,\"METHOD\":\"JSON\")?\},"
+    rb"|(?:6:METHOD,4:JSON,)?16:DOWNLOAD_CREDITS,[0-9]{1,2}:([0-9]{1,10}),(?:6:METHOD,4:JSON,)?\})"
+    rb"%b" % (MAX_SENDER, re.escape(_CREDIT_TAIL))
+)
 _SENDER = re.compile(rb"[A-Za-z0-9-]{1,%d}" % MAX_SENDER)
 
 
@@ -75,6 +86,8 @@ class Intake:
         ring: Ring,
         keep: Callable[[int, int], None],
         drop: Callable[[int], None],
+        *,
+        flow_control: bool = False,
     ) -> None:
         self.index = index
         self.pair = pair
@@ -96,8 +109,12 @@ class Intake:
         self.pongs: deque[bytes] = deque()
         self.strangers: list[bytes] = []
         """Handler identities seen for the first time."""
-        self.marks_credits = True
+        self.debts: Debts | None = Debts(ring.debts) if ring.words[ledger.FLOW] else None
+        """What connections owe; None: Mongrel2 is not known to give download credits."""
+        self.marks_credits = self.debts is None
         """Whether requests that speak of download credits come as Marked."""
+        self.credited: Callable[[bytes, int], None] = partial(credits.credited, self)
+        self._flow_control = flow_control
         self.retry_at = 0.0
         self.attempt = 0
         self._keep = keep
@@ -185,8 +202,18 @@ class Intake:
     def _establish(self) -> None:
         assert self.sock is not None
         words = self.words
-        for word in (ledger.RECEIVED, ledger.TAIL, ledger.GIANT, ledger.SKIP, ledger.CONSUMED, ledger.BASE):
+        for word in (
+            ledger.RECEIVED,
+            ledger.TAIL,
+            ledger.GIANT,
+            ledger.SKIP,
+            ledger.CONSUMED,
+            ledger.BASE,
+        ):
             words[word] = 0
+        self._forget_debts()
+        if self._flow_control:
+            self.count_debts()
         words[ledger.OPENING] = self._handshake.taken
         self.epoch += 1
         words[ledger.EPOCH] = self.epoch
@@ -224,6 +251,22 @@ class Intake:
         elif reason != self._complained:
             self._complained = reason
             log.warning("pull waits for Mongrel2 endpoint=%s reason=%s", self.pair.send, reason)
+
+    def count_debts(self) -> None:
+        """This Mongrel2 gives download credits: count them from now on."""
+        if self.debts is None:
+            self.debts = Debts(self.ring.debts)
+            self.words[ledger.FLOW] = 1
+            self.marks_credits = False
+            log.info("flow control endpoint=%s", self.pair.send)
+
+    def _forget_debts(self) -> None:
+        """A new connection: perhaps to a Mongrel2 that was started anew."""
+        if self.debts is not None:
+            self.debts.clear()
+            self.words[ledger.FLOW] = 0  # and not before: while it is 0 the table is empty
+            self.debts = None
+        self.marks_credits = True
 
     def leave(self, now: float) -> None:
         """Half-close: Mongrel2 stops dealing to us; what it has written is still read and served."""
@@ -311,6 +354,7 @@ class Intake:
         data = ring.copy(at, received - at)
         # one look at all that came; hardly ever is there anything to be found
         marked = _MARK_FILE in data or _MARK_STREAM in data or (self.marks_credits and _MARK_CREDITS in data)
+        counts = self.debts is not None
         i, end = 0, len(data)
         while end - i >= 2:
             flags = data[i]
@@ -346,6 +390,10 @@ class Intake:
             if flags & zmtp.COMMAND:
                 ring.take(at + i_frame)
                 self._command(data[start:stop])
+            elif counts and data.endswith(_CREDIT_TAIL, start, stop) and (said := _CREDIT.fullmatch(data, start, stop)):
+                # one for each message we send: the shortest way there is; TAKEN first, for twice would be too much
+                ring.take(at + i_frame)
+                self.credited(said[1], int(said[2] or said[3]))
             else:
                 found = self._head(at + i_frame, at + start, size, data, start, stop, flags)
                 if isinstance(found, Arrival):
@@ -445,6 +493,8 @@ class Intake:
             return
         self.origin = Origin(self.epoch)
         self.phase = Phase.OPEN
+        if self._flow_control:
+            self.count_debts()
         if words[ledger.PHASE] == ledger.LEAVING:
             self.phase = Phase.LEAVING
             with suppress(OSError):  # done already, and perhaps Mongrel2 has closed its half

@@ -11,8 +11,11 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from m2serve.dispatcher.credits import WINDOW, settle
 from m2serve.dispatcher.crew import Crew
+from m2serve.dispatcher.drains import found_in
 from m2serve.dispatcher.intake import Intake, Phase
+from m2serve.dispatcher.keepalive import KeepAlive
 from m2serve.dispatcher.outbox import Outbox, framed
 from m2serve.dispatcher.routing import Router
 from m2serve.dispatcher.special import Special
@@ -66,7 +69,15 @@ class Dispatcher:
         self._ledger = Ledger(node.ledger_fd, len(node.endpoints), node.ring_size)
         self._router = Router(self._refuse, self._close_later, self._fence, limit=settings.queue_limit)
         self._intakes = tuple(
-            Intake(i, pair, self._ledger.rings[i], self._keep, self._drop) for i, pair in enumerate(node.endpoints)
+            Intake(
+                i,
+                front.pair,
+                self._ledger.rings[i],
+                self._keep,
+                self._drop,
+                flow_control=front.flow_control,
+            )
+            for i, front in enumerate(node.fronts)
         )
         self._router.intakes = self._intakes
         self._special = Special(self._router)
@@ -82,6 +93,7 @@ class Dispatcher:
         self._watch = Watch()
         self._pull_pings = [Pings() for _ in node.endpoints]
         self._responder_pings = [Pings() for _ in node.endpoints]
+        self._keep_alive = KeepAlive(float(settings.keep_alive_interval))
         self._stopping = False
         self._quiet_said = False
         self._running = True
@@ -219,6 +231,8 @@ class Dispatcher:
             self._router.refill()
         if self._closing:
             self._close_due(now)
+        if now >= self._keep_alive.due:
+            self._keep_alive_all(now)
         for crew in self._router.crews:
             if crew.outbox:
                 crew.flush()
@@ -295,6 +309,8 @@ class Dispatcher:
                 if kind is mongrel2.Kind.DISCONNECT:
                     self.counts["disconnects"] += 1
                     self._router.gone(intake, arrival.conn)
+                else:
+                    intake.credited(arrival.conn, mongrel2.granted_credits(mongrel2.parse(raw)) or 0)
                 return
         taken = Taken(intake, arrival.frame, arrival.position, arrival.size, arrival.sender, arrival.conn, now)
         self._router.arrive(taken)
@@ -395,8 +411,20 @@ class Dispatcher:
         retry_after = _RETRY_AFTER if status == 503 else None
         envelope = mongrel2.head(sender, conn)
         answer = mongrel2.error_answer(status, retry_after=retry_after)
-        self._outboxes[intake.index].put(framed(envelope, answer) + _close(sender, conn, streaming), [])
+        close = _close(sender, conn, streaming)
+        if intake.debts is None or intake.debts.of(int(conn)) + len(answer) <= WINDOW:
+            close = framed(envelope, answer) + close
+        # else it has not even read the answer before this one, which so much more would cut off
+        self._outboxes[intake.index].put(close, [])
         self._flush(intake)
+
+    def _keep_alive_all(self, now: float) -> None:
+        """Not to a Mongrel2 that we have left: its notice of a connection that has gone would find nobody."""
+        self._keep_alive.said(now)
+        for intake in self._intakes:
+            if intake.phase is Phase.OPEN and (messages := self._keep_alive.messages(intake, now)):
+                self._outboxes[intake.index].put(messages, [])
+                self._flush(intake)
 
     def _close_later(self, taken: Taken) -> None:
         due = time.monotonic() + _BROKEN_ANSWER_PAUSE
@@ -436,7 +464,12 @@ class Dispatcher:
 
     def _crew_says(self, crew: Crew, message: crew_wire.CrewMessage) -> None:
         word, index = message.word, message.endpoint
-        if word is Word.HELLO:
+        if word is Word.DETACH:
+            self._router.detach(crew, message.thread, message.a)
+            return
+        if word is Word.DRAINED:
+            self._router.drained(crew, message.thread, message.a)
+        elif word is Word.HELLO:
             crew.greet()
             log.debug("worker %d takes requests threads=%d", crew.worker, crew.threads)
         elif word is Word.UP:
@@ -519,7 +552,9 @@ class Dispatcher:
         whose client was seen to go.
         """
         router = self._router
-        if self._quiet_said or router.waiting or router.running or self._closing or any(self._outboxes):
+        if self._quiet_said or router.waiting or router.running or router.draining:
+            return
+        if self._closing or any(self._outboxes):
             return
         for intake in self._intakes:
             intake.leave(now)
@@ -564,18 +599,23 @@ class Dispatcher:
             crew.say(Word.RESUME)
 
     def _adopt_cells(self, crew: Crew, dead: set[int], claimed: dict[int, set[tuple[int, int]]]) -> None:
+        moved = crew.drains.adopt(self._intakes)
+        drains = {taken.serial: taken for taken in crew.drains.running.values()}
+        self._router.resume_drains(crew)
         for slot, serial in enumerate(crew.mails.tolist()):
-            state, index, epoch, position, size, conn, frame, road, _, kind = crew.card.read(slot)
+            state, index, epoch, _, _, _, frame, *_ = crew.card.read(slot)
             if not state or (state == cards.HANDED and not serial):
                 continue  # nothing was ever put into this slot, or it was not mailed yet
             claimed[index].add((epoch, frame))
-            if not serial:
+            if serial in drains:
+                self._router.resume(drains[serial], crew, slot, serial)
                 continue
-            intake = self._intakes[index]
-            taken = Taken(intake, frame, position, size, crew.card.sender(slot), b"%d" % conn, time.monotonic())
-            taken.epoch = epoch
-            taken.road, taken.kind = road, kind
-            taken.streaming = kind == cards.STREAM
+            taken = found_in(crew.card, slot, self._intakes)
+            if not serial:
+                if (index, epoch, frame) in moved:
+                    crew.vacate(slot)
+                settle(crew.card, slot, taken)
+                continue
             if crew.card.answered[slot] == serial | cards.SENDING:
                 crew.card.wipe(slot)  # how far the predecessor came nobody knows
                 self._close_later(taken)

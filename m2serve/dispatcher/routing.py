@@ -16,6 +16,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from m2serve.dispatcher.credits import WINDOW, settle
 from m2serve.dispatcher.taken import State, Taken
 from m2serve.transports import card as cards
 from m2serve.wire.crew import Word
@@ -102,6 +103,11 @@ class Router:
         """Whether more connections are remembered than is useful."""
         return len(self._recent) > _RECENT_MOST
 
+    @property
+    def draining(self) -> int:
+        """Requests whose answers go on without a slot."""
+        return sum(len(crew.drains) for crew in self.crews)
+
     def start_serials_after(self, serial: int) -> None:
         """A successor gives no serial number that a predecessor may have given."""
         self._serial = serial
@@ -112,6 +118,13 @@ class Router:
         crew.resume(taken, slot, serial)
         if taken.epoch == taken.intake.epoch:
             taken.intake.current[taken.conn] = taken
+
+    def resume_drains(self, crew: Crew) -> None:
+        """A predecessor had let these answers go on without a slot."""
+        for taken in crew.drains.running.values():
+            taken.crew = crew
+            if taken.epoch == taken.intake.epoch:
+                taken.intake.current[taken.conn] = taken
 
     # -- arrivals ----------------------------------------------------------------------------------------------
 
@@ -169,10 +182,10 @@ class Router:
     def _hold(self, first: Taken, taken: Taken) -> None:
         if first.held is None:
             first.held = deque()
-            if first.crew is None or first.crew.state(first.slot) != cards.ANSWERING:
+            if first.crew is None or not first.crew.has_begun_to_answer(first):
                 # It did not wait for the answer. (Else it may have the answer, and we shall see soon that it is over.)
                 taken.intake.pipelining.add(taken.conn)
-            if first.crew is not None:
+            if first.crew is not None and not first.drain:
                 first.crew.keep_to_own_road(first.slot)
             first.road = cards.OWN_ROAD
         if first.doomed or len(first.held) >= _HELD_MOST or self.waiting >= self._limit:
@@ -195,7 +208,12 @@ class Router:
         self._serial += 1
         taken.state = State.HANDED
         self.handed = self.now
-        crew.hand(taken, self._serial, taken.road, self.now)
+        debts = taken.intake.debts
+        if debts is None:
+            crew.hand(taken, self._serial, taken.road, self.now)
+        else:
+            taken.metered = True
+            crew.hand(taken, self._serial, taken.road, self.now, WINDOW - debts.of(int(taken.conn)))
 
     # -- ends --------------------------------------------------------------------------------------------------
 
@@ -221,6 +239,27 @@ class Router:
                 crew.sent(taken)
                 self._over(taken, crew)
         self.refill()
+
+    def detach(self, crew: Crew, slot: int, serial: int) -> None:
+        """The answer in *slot* goes on without its thread."""
+        taken = crew.running.get(slot)
+        if taken is None or taken.serial != serial or crew.mails[slot] != serial:
+            return  # it is over, or had moved before a predecessor's death
+        if taken.drain or crew.drains.open(taken):
+            crew.say(Word.DETACHED, taken.intake.index, slot, serial, taken.drain)
+
+    def drained(self, crew: Crew, cell: int, serial: int) -> None:
+        """The answer in *cell*, which had no slot any more, is over."""
+        taken = crew.drains.running.get(cell)
+        if taken is None or taken.serial != serial:
+            return  # settled by a predecessor, or by us when we found it over
+        if crew.running.get(taken.slot) is taken:
+            crew.vacate(taken.slot)  # it is free, but that was not seen yet
+        crew.drains.end(cell, taken)
+        if crew.drains.wanting:
+            wanting = crew.drains.wanting.popleft()
+            self.detach(crew, wanting.slot, wanting.serial)
+        self._over(taken, crew)
 
     def refill(self) -> None:
         """Hand out what waits, as far as there are free slots."""
@@ -313,8 +352,12 @@ class Router:
 
     def _end(self, taken: Taken) -> None:
         """*taken* is over without having run; what its connection held goes with it, for that is closed."""
-        taken.state = State.OVER
         taken.intake.ring.take(taken.frame)
+        self._break_off(taken)
+
+    def _break_off(self, taken: Taken) -> None:
+        """*taken* is over, and its connection is to be closed. Its bytes may have left the ring long ago."""
+        taken.state = State.OVER
         self._drop_held(taken)
         if taken.intake.current.get(taken.conn) is taken:
             del taken.intake.current[taken.conn]
@@ -353,13 +396,15 @@ class Router:
         """The client of a connection has left."""
         self._recent.pop((intake.index, conn), None)
         intake.pipelining.discard(conn)
+        if intake.debts is not None:
+            intake.debts.forget(int(conn))
         taken = intake.current.get(conn)
         if taken is None:
             return
         self._drop_held(taken)
         if taken.state is State.HANDED:
             assert taken.crew is not None
-            taken.crew.say(Word.GONE, intake.index, taken.slot, taken.serial)
+            taken.crew.say(Word.GONE, intake.index, taken.drain or taken.slot, taken.serial)
         else:
             self._withdraw(taken)
 
@@ -391,6 +436,11 @@ class Router:
         self.crews.remove(crew)
         back: list[Taken] = []
         for taken in crew.running.values():
+            if taken.drain:
+                crew.card.wipe(taken.slot)
+                continue  # below
+            if taken.metered:
+                settle(crew.card, taken.slot, taken)
             intake = taken.intake
             state = crew.state(taken.slot)
             if intake.origin.dead or intake.origin.epoch != taken.epoch:
@@ -401,22 +451,30 @@ class Router:
                 taken.intake.ring.untake(taken.frame)
                 back.append(taken)
             elif state == cards.RUNNING:
-                self._end(taken)
+                self._break_off(taken)
                 self._refuse(taken, 502, f"worker {crew.worker} died while it ran the request")
             else:
-                self._end(taken)
-                log.error(
-                    "worker %d died while it answered: connection closed conn=%s",
-                    crew.worker, taken.conn.decode(),
-                )  # fmt: skip
-                self._close_later(taken)
+                self._close_broken(taken, crew)
             crew.card.wipe(taken.slot)
         crew.running.clear()
+        for cell, taken in crew.drains.running.items():
+            if crew.drains.is_over(cell) or taken.intake.origin.dead or taken.intake.origin.epoch != taken.epoch:
+                if taken.metered:
+                    settle(crew.card, cell, taken)
+                self._over(taken, crew)
+            else:
+                self._close_broken(taken, crew)
+        crew.drains.wipe()
         for taken in sorted(back, key=lambda t: t.serial, reverse=True):
             self._requeue(taken)
         self._recent = {key: known for key, known in self._recent.items() if known is not crew}
         if self.waiting:
             self._drain()
+
+    def _close_broken(self, taken: Taken, crew: Crew) -> None:
+        self._break_off(taken)
+        log.error("worker %d died while it answered: connection closed conn=%s", crew.worker, taken.conn.decode())
+        self._close_later(taken)
 
     def _requeue(self, taken: Taken) -> None:
         """It was handed out but nobody had begun: it goes to the front of the queue."""

@@ -32,6 +32,8 @@ class Special:
             if pieces.KEY in marked.raw and self.streams.took(taken, marked.raw):
                 return
             request = mongrel2.parse(marked.raw)
+            if taken.intake.marks_credits and mongrel2.granted_credits(request) is not None:
+                taken.intake.count_debts()  # before the first answer leaves
             if self.streams.begins(taken, request) or not self._is_dealt_with(taken, request):
                 self._router.arrive(taken)
         except RemoteProtocolError:

@@ -106,12 +106,12 @@ def _passed(waiting: _Waiting, data: bytes | None = None) -> bool:
     if intake.origin.dead or intake.epoch != message.epoch:
         message.state = State.OVER  # its bytes are not in the ring any more
         return True
-    if reader.state is State.HANDED:
+    if reader.state is State.HANDED and not reader.drain:  # else the application is done, and reads no more
         if data is None:
             data = intake.ring.copy(message.position + piece.start, piece.size)
         if not _sent(waiting, data):
             return False
-    elif reader.state is not State.OVER:
+    elif reader.state is not State.OVER and not reader.drain:
         return False  # credit that was left over from an earlier upload has brought it early
     message.state = State.OVER
     intake.ring.take(message.frame)

@@ -42,6 +42,10 @@ class Taken:
     """How its body comes: PLAIN, UPLOAD or STREAM of the card."""
     streaming = False
     """Mongrel2 waits for credit to read more of the connection; it must get some when that is closed, or waits on."""
+    metered = False
+    """The answer's bytes are counted: see ``credits``."""
+    drain = 0
+    """The cell in which the answer goes on without a thread; 0: the slot has it."""
     handed = 0.0
     """When it was put into its slot, monotonic seconds."""
     answer: bytes | None = None

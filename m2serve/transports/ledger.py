@@ -15,8 +15,10 @@ Words of an endpoint, all written by the dispatcher alone:
 - ``GIANT``, ``SKIP``: bytes between these two positions belong to a refused message and are not looked at
 - ``AWAKE``: the epoch while the dispatcher is at work and could send answers of that epoch, else 0
 - ``CONSUMED``: Unix sockets only, position behind the last byte removed from the socket
+- ``FLOW``: 1 if this Mongrel2 is known to give download credits
 
-Beside them stand counters with one writer each: requests served, per worker.
+Beside them stand counters with one writer each: requests served, per worker. Behind the rings lies a table an endpoint
+for what its connections owe (``dispatcher/credits.py``).
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ CONSUMED: Final = 6
 BASE: Final = 7
 AWAKE: Final = 8
 GIANT: Final = 9
+FLOW: Final = 10
 
 NONE: Final = 0
 ESTABLISHED: Final = 1
@@ -59,21 +62,27 @@ def _round_up(size: int) -> int:
     return (max(size, 64 * 1024) + _PAGE - 1) // _PAGE * _PAGE
 
 
+_DEBTS: Final = 65536 * 8
+"""Bytes of an endpoint's table of debts."""
+
+
 def create_ledger(endpoints: int, ring_size: int) -> int:
     """A new ledger's descriptor; untouched pages cost nothing."""
     fd = os.memfd_create("m2serve-ledger")
-    os.ftruncate(fd, _HEADER + max(endpoints, 1) * _round_up(ring_size))
+    os.ftruncate(fd, _HEADER + max(endpoints, 1) * (_round_up(ring_size) + _DEBTS))
     return fd
 
 
 class Ring:
     """One endpoint's words and bytes."""
 
-    __slots__ = ("data", "size", "words")
+    __slots__ = ("data", "debts", "size", "words")
 
-    def __init__(self, words: memoryview, data: memoryview) -> None:
+    def __init__(self, words: memoryview, data: memoryview, debts: memoryview) -> None:
         self.words = words
         self.data = data
+        self.debts = debts
+        """Words: what connections owe."""
         self.size = len(data)
 
     def offset(self, position: int) -> int:
@@ -106,7 +115,8 @@ class Ledger:
 
     def __init__(self, fd: int, endpoints: int, ring_size: int) -> None:
         size = _round_up(ring_size)
-        self._map = mmap.mmap(fd, _HEADER + max(endpoints, 1) * size)
+        self._map = mmap.mmap(fd, _HEADER + max(endpoints, 1) * (size + _DEBTS))
+        debts = _HEADER + max(endpoints, 1) * size
         view = memoryview(self._map)
         self.words = view[:_HEADER].cast("Q")
         self.served = self.words[_SERVED : _SERVED + MAX_WORKERS]
@@ -115,6 +125,7 @@ class Ledger:
             Ring(
                 self.words[_ENDPOINT_WORDS * (i + 1) : _ENDPOINT_WORDS * (i + 2)],
                 view[_HEADER + i * size : _HEADER + (i + 1) * size],
+                view[debts + i * _DEBTS : debts + (i + 1) * _DEBTS].cast("Q"),
             )
             for i in range(endpoints)
         ]

@@ -58,5 +58,9 @@ class Mongrel2Group:
         "Room for the requests taken from one Mongrel2; a single one may fill half of it.",
         minimum=64 * 1024,
     )
+    keep_alive_interval: Seconds = option(
+        Seconds(45),
+        "How often Mongrel2 is told not to cull connections whose answers take long; 0: never.",
+    )
     queue_limit: int = option(1000, "Requests that may wait for a thread; more are answered 503.", minimum=1)
     queue_timeout: Seconds = option(Seconds(30), "How long a request may wait for a thread; then it is answered 503.")

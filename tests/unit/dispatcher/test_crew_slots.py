@@ -24,7 +24,9 @@ class Harness:
         os.set_blocking(self.post.bell_read_fd, False)
         self.crew = Crew(self.post, 1)
         self.intake = SimpleNamespace(
-            index=0, epoch=1, ring=Ring(memoryview(bytes(128)).cast("Q"), memoryview(bytearray(4096)))
+            index=0,
+            epoch=1,
+            ring=Ring(memoryview(bytes(128)).cast("Q"), memoryview(bytearray(4096)), memoryview(b"").cast("Q")),
         )
         self.serial = 0
 

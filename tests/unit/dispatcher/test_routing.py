@@ -29,8 +29,13 @@ class Intake:
         self.queue = deque()
         self.current = {}
         self.pipelining = set()
+        self.debts = None
         self.live = deque()
-        self.ring = Ring(memoryview(bytearray(128)).cast("Q"), memoryview(bytearray(65536)))
+        self.ring = Ring(
+            memoryview(bytearray(128)).cast("Q"),
+            memoryview(bytearray(65536)),
+            memoryview(bytearray(8 * 65536)).cast("Q"),
+        )
 
 
 class Worker:
