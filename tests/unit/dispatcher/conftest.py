@@ -6,6 +6,7 @@ import logging
 
 import pytest
 from dispatching import Node
+from routed import House
 
 
 @pytest.fixture(params=["tcp", "ipc"])
@@ -20,6 +21,14 @@ def tcp_node(tmp_path):
     node = Node("tcp", tmp_path)
     yield node
     node.close()
+
+
+@pytest.fixture
+def house():
+    house = House()
+    yield house
+    for worker in house.workers:
+        worker.close()
 
 
 @pytest.fixture(autouse=True)

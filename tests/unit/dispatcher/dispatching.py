@@ -54,9 +54,9 @@ class Node:
 
     # -- the dispatcher's side
 
-    def intake(self) -> Intake:
+    def intake(self, **options) -> Intake:
         rings = Ledger(self.ledger_fd, 1, self.ring_size).rings
-        intake = Intake(0, self.pair, rings[0], self._keep, self._drop)
+        intake = Intake(0, self.pair, rings[0], self._keep, self._drop, **options)
         self.intakes.append(intake)
         return intake
 
