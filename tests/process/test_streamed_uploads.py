@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.http import Connection, Response
+from support.http import Connection, Response, get
+from support.server import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,3 +93,249 @@ def test_bodies_arrive_as_they_were_sent(streaming: Callable[..., Any], protocol
     small = content(5000)
     # Content-Length that small comes inside the message, chunks never do
     assert_received(upload(mongrel2, small, "/digest/65536/0", chunked=chunked), small, chunked=chunked)
+
+
+@FRAMINGS
+def test_the_connection_is_kept_when_all_was_read(streaming: Callable[..., Any], chunked: bool) -> None:
+    mongrel2, _ = streaming()
+    data = content(300 * KIB)
+    with Connection(mongrel2.address) as connection:
+        for target in ("/digest/4096/0", "/digest/1000000/0", "/digest/65536/0"):
+            response = send(connection, data, target, chunked=chunked)
+            assert_received(response, data, chunked=chunked)
+            assert response.get("connection") is None
+            assert json.loads(connection.request("/lines", body=b"a\nb\n").body) == {"lines": 2}
+
+
+def test_what_is_pipelined_behind_a_body_waits_for_its_end(streaming: Callable[..., Any]) -> None:
+    mongrel2, _ = streaming()
+    data = content(MIB)
+    whole = head("/digest/65536/0", length=len(data)) + data
+    in_chunks = head("/digest/65536/0") + chunks(data)
+    with Connection(mongrel2.address) as connection:
+        sender = threading.Thread(target=connection.send, args=(whole + in_chunks + whole + head("/lines", length=0),))
+        sender.start()
+        for chunked in (False, True, False):
+            assert_received(connection.read(), data, chunked=chunked)
+        assert json.loads(connection.read().body) == {"lines": 0}
+        sender.join()
+
+
+def test_lines_can_be_read(streaming: Callable[..., Any]) -> None:
+    mongrel2, _ = streaming()
+    data = b"".join(b"%d\n" % number for number in range(100_000))
+    assert json.loads(upload(mongrel2, data, "/lines").body) == {"lines": 100_000}
+
+
+def test_mongrel2_continues_the_client(streaming: Callable[..., Any]) -> None:
+    mongrel2, _ = streaming()
+    data = content(200 * KIB)
+    with Connection(mongrel2.address) as connection:
+        connection.send(head("/digest/65536/0", length=len(data), extra="Expect: 100-continue\r\n"))
+        assert connection.read().status == 100
+        connection.send(data)
+        assert_received(connection.read(), data)
+
+
+@PROTOCOLS
+def test_several_at_a_time(streaming: Callable[..., Any], protocol: str) -> None:
+    """On fewer threads than uploads; quick requests go on meanwhile."""
+    mongrel2, _ = streaming(protocol=protocol)
+    bodies = [content(size) for size in (2 * MIB, 3 * MIB, MIB, 700 * KIB, 4 * MIB, 80 * KIB)]
+
+    def one(number: int) -> set[int]:
+        data, target = bodies[number], "/digest/10000/0.001" if number % 2 else "/digest/65536/0"
+        pids = set()
+        with Connection(mongrel2.address, 25.0) as connection:
+            for chunked in (False, True):
+                told = assert_received(send(connection, data, target, chunked=chunked), data, chunked=chunked)
+                pids.add(told["pid"])
+                assert connection.request("/lines", body=b"a").status == 200
+        return pids
+
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        pids = set().union(*pool.map(one, range(len(bodies))))
+    assert len(pids) == 2
+
+
+# -- uploads that end early
+
+
+def descriptors(mongrel2: Mongrel2) -> int:
+    assert mongrel2.process is not None
+    return len(os.listdir(f"/proc/{mongrel2.process.pid}/fd"))
+
+
+def settled(mongrel2: Mongrel2) -> int:
+    """Descriptors while nobody is connected, but somebody was."""
+    get(mongrel2.address, "/part/0")
+    counts = []
+    for _ in range(20):
+        counts.append(descriptors(mongrel2))
+        time.sleep(0.005)
+    return min(counts)
+
+
+def attempt(mongrel2: Mongrel2, data: bytes, target: str, *, chunked: bool) -> Response:
+    """Send as long as somebody takes it; the answer comes before the end."""
+    with Connection(mongrel2.address) as connection:
+
+        def feed() -> None:
+            try:
+                connection.send(head(target, length=None if chunked else len(data)))
+                connection.send(chunks(data) if chunked else data)
+            except OSError:
+                pass  # cut off, as announced
+
+        sender = threading.Thread(target=feed)
+        sender.start()
+        response = connection.read()
+        assert connection.read_to_end() == b""
+        with suppress(OSError):
+            connection.socket.shutdown(socket.SHUT_RDWR)
+        sender.join()
+    assert response.get("connection") == "close"
+    return response
+
+
+@FRAMINGS
+@pytest.mark.parametrize(
+    ("target", "options", "status"),
+    [
+        ("/part/0", (), 200),
+        ("/part/100000", (), 200),
+        ("/fails", (), 500),
+        ("/digest/65536/0", ("--limit-post", "1M"), 413),
+        ("/digest/65536/0", ("--limit-post", "/digest=1M"), 413),
+    ],
+)
+def test_an_early_answer_ends_the_upload(
+    streaming: Callable[..., Any], target: str, options: tuple[str, ...], status: int, chunked: bool
+) -> None:
+    mongrel2, server = streaming(*options)
+    server.allow("KeyError: 'fails'")
+    data = content(5 * MIB)
+    before = settled(mongrel2)
+    for _ in range(5):
+        assert attempt(mongrel2, data, target, chunked=chunked).status == status
+    wait_until(lambda: descriptors(mongrel2) <= before, 5, "closed connections")
+    small = content(100 * KIB)
+    assert_received(upload(mongrel2, small, "/digest/65536/0", chunked=chunked), small, chunked=chunked)
+
+
+@FRAMINGS
+def test_a_client_that_falls_silent_gets_408(streaming: Callable[..., Any], chunked: bool) -> None:
+    mongrel2, _ = streaming("--socket-timeout", "1")
+    before = settled(mongrel2)
+    with Connection(mongrel2.address) as connection:
+        connection.send(head("/digest/65536/0", length=None if chunked else 10 * MIB))
+        connection.send(chunks(bytes(200 * KIB))[:-5] if chunked else bytes(200 * KIB))
+        response = connection.read()
+        assert response.status == 408
+        assert response.get("connection") == "close"
+        assert connection.read_to_end() == b""
+    wait_until(lambda: descriptors(mongrel2) <= before, 5, "closed connections")
+
+
+@FRAMINGS
+def test_a_client_that_leaves_ends_the_reading(streaming: Callable[..., Any], chunked: bool) -> None:
+    mongrel2, server = streaming()
+    before = settled(mongrel2)
+    with Connection(mongrel2.address) as connection:
+        connection.send(head("/stubborn/?7", length=None if chunked else 10 * MIB))
+        connection.send(chunks(bytes(300 * KIB))[:-5] if chunked else bytes(300 * KIB))
+        server.wait_log("reading 7")
+    server.wait_log("cannot read: BodyGone", timeout=5)
+    wait_until(lambda: descriptors(mongrel2) <= before, 5, "closed connections")
+
+
+# -- processes that end in the middle
+
+
+class Midway:
+    """An upload that is in the middle: the application has read something, and the client has not sent all."""
+
+    def __init__(self, mongrel2: Mongrel2, server: Server, *, chunked: bool, size: int = 3 * MIB) -> None:
+        self.data = content(size)
+        self.chunked = chunked
+        self.connection = Connection(mongrel2.address, 20.0)
+        self._framed = chunks(self.data) if chunked else self.data
+        self._sent = 0
+        self.connection.send(head("/digest/5000/0?midway", length=None if chunked else size))
+        mark = server.mark()
+        self.more(0.3)
+        server.wait_log("reading midway", after=mark)
+
+    def __enter__(self) -> Midway:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def more(self, share: float) -> None:
+        until = min(len(self._framed), self._sent + int(share * len(self._framed)))
+        self.connection.send(self._framed[self._sent : until])
+        self._sent = until
+
+    def finish(self) -> Response:
+        self.more(1.0)
+        return self.connection.read()
+
+
+@FRAMINGS
+def test_a_killed_worker_costs_its_upload_only(streaming: Callable[..., Any], chunked: bool) -> None:
+    mongrel2, server = streaming(processes=1)
+    before = settled(mongrel2)
+    with Midway(mongrel2, server, chunked=chunked) as one:
+        server.kill_child("worker 1")
+        response = one.connection.read()
+        assert response.status == 502
+        assert one.connection.read_to_end() == b""
+    wait_until(lambda: descriptors(mongrel2) <= before, 5, "closed connections")
+    data = content(MIB)
+    assert_received(upload(mongrel2, data, "/digest/65536/0", chunked=chunked), data, chunked=chunked)
+
+
+@FRAMINGS
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_killed_dispatcher_costs_nothing(streaming: Callable[..., Any], chunked: bool, times: int) -> None:
+    mongrel2, server = streaming()
+    with ExitStack() as stack:
+        uploads = [stack.enter_context(Midway(mongrel2, server, chunked=chunked)) for _ in range(3)]
+        for _ in range(times):
+            mark = server.mark()
+            server.kill_child("dispatcher")
+            for one in uploads:
+                one.more(0.1)
+            server.wait_log("dispatcher STARTING -> READY", after=mark)
+        for one in uploads:
+            assert_received(one.finish(), one.data, chunked=chunked)
+            assert one.connection.request("/lines", body=b"a").status == 200
+
+
+def test_a_reload_lets_the_running_upload_finish(streaming: Callable[..., Any]) -> None:
+    mongrel2, server = streaming()
+    with Midway(mongrel2, server, chunked=False) as one:
+        old, mark = set(server.pids("worker").values()), server.mark()
+        server.signal(signal.SIGHUP)
+        server.wait_ready(2, after=mark)
+        server.wait_log("worker [12] .*-> DRAINING", after=mark)
+        one.more(0.3)
+        data = content(100 * KIB)
+        assert assert_received(upload(mongrel2, data, "/digest/65536/0"), data)["pid"] not in old
+        assert assert_received(one.finish(), one.data)["pid"] in old
+    server.wait_gone(old)
+
+
+def test_a_stop_lets_the_running_upload_finish(streaming: Callable[..., Any]) -> None:
+    mongrel2, server = streaming()
+    with Midway(mongrel2, server, chunked=False) as one:
+        server.signal(signal.SIGTERM)
+        # one that comes now could not be finished: its pieces would have nowhere to come to
+        wait_until(lambda: refused(mongrel2), 5, "503 for a new upload")
+        assert_received(one.finish(), one.data)
+    assert server.wait() == 0
+
+
+def refused(mongrel2: Mongrel2) -> bool:
+    return attempt(mongrel2, content(100 * KIB), "/part/0", chunked=False).status == 503
