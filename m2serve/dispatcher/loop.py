@@ -11,6 +11,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from m2serve.config.postlimits import PostLimits
 from m2serve.dispatcher.credits import WINDOW, settle
 from m2serve.dispatcher.crew import Crew
 from m2serve.dispatcher.drains import found_in
@@ -20,6 +21,7 @@ from m2serve.dispatcher.outbox import Outbox, framed
 from m2serve.dispatcher.routing import Router
 from m2serve.dispatcher.special import Special
 from m2serve.dispatcher.taken import Arrival, Marked, Taken
+from m2serve.dispatcher.uploads import Uploads
 from m2serve.errors import ProtocolError
 from m2serve.ids import WorkerId
 from m2serve.system.link import EOF, Link
@@ -55,6 +57,8 @@ _HOUSEKEEPING: Final = 0.25
 _BROKEN_ANSWER_PAUSE: Final = 0.1
 """Seconds between a worker's death amid an answer and the close: its last bytes take another road to Mongrel2."""
 _RETRY_AFTER: Final = 1
+_UPLOADS_END_BEFORE: Final = 1.0
+"""Seconds before the end of the mercy at which incomplete uploads are refused, so that their clients hear of it."""
 _SERIAL_BITS: Final = 40
 """Of a mail serial; above them stands which dispatcher gave it, so that no two give the same."""
 
@@ -80,7 +84,10 @@ class Dispatcher:
             for i, front in enumerate(node.fronts)
         )
         self._router.intakes = self._intakes
-        self._special = Special(self._router)
+        self._uploads = Uploads(
+            self._ledger.uploads, node.fronts, PostLimits(settings.limit_post), self._refuse, self._router.end_behind
+        )
+        self._special = Special(self._router, self._uploads)
         # A cell that is empty keeps no trace of its last serial, but the worker remembers it, and would not begin
         # another request of the same.
         self._ledger.words[ledger.LIVES] += 1
@@ -95,6 +102,10 @@ class Dispatcher:
         self._responder_pings = [Pings() for _ in node.endpoints]
         self._keep_alive = KeepAlive(float(settings.keep_alive_interval))
         self._stopping = False
+        self._give_up_uploads = 0.0
+        """Stopping: when uploads that are not complete get no more time."""
+        self._parks_late = False
+        self._mercy = float(settings.worker_reload_mercy)
         self._quiet_said = False
         self._running = True
         self._barrier = threading.Lock()
@@ -238,10 +249,12 @@ class Dispatcher:
                 crew.flush()
         if self._special.streams:
             self._special.streams.pump()
+        self._uploads.tick(now, self._intakes)
         if self._stopping and not self._quiet_said:
             self._leave_when_done(now)
 
     def _leave(self) -> None:
+        self._uploads.close()
         for responder in self._responders:
             responder.close()
         for intake in self._intakes:
@@ -308,6 +321,7 @@ class Dispatcher:
                 intake.ring.take(arrival.frame)
                 if kind is mongrel2.Kind.DISCONNECT:
                     self.counts["disconnects"] += 1
+                    self._uploads.gone(intake, arrival.conn)
                     self._router.gone(intake, arrival.conn)
                 else:
                     intake.credited(arrival.conn, mongrel2.granted_credits(mongrel2.parse(raw)) or 0)
@@ -350,6 +364,7 @@ class Dispatcher:
         for crew in self._router.crews:
             crew.say(Word.LOST, intake.index, a=epoch)
         self._router.lost(intake)
+        self._uploads.lost(intake)
 
     # -- Mongrel2: our own answers -----------------------------------------------------------------------------
 
@@ -401,7 +416,7 @@ class Dispatcher:
     def _refuse(self, taken: Taken, status: int, reason: str) -> None:
         self.counts[f"answered_{status}"] += 1
         log.log(
-            logging.WARNING if status == 503 else logging.ERROR,
+            logging.WARNING if status in (413, 503) else logging.ERROR,
             "request answered %d endpoint=%s conn=%s reason=%s",
             status, taken.intake.pair.send, taken.conn.decode(), reason,
         )  # fmt: skip
@@ -539,10 +554,25 @@ class Dispatcher:
                     )
                 )
             elif received.verb is Verb.STOP:
-                self._stopping = self._router.parking = True
+                self._stop()
             elif received.verb is Verb.DRAIN:
                 self._router.give_up()
+                self._uploads.give_up(self._intakes, "the server stops, and the time for it is over")
                 self._running = False
+
+    def _stop(self) -> None:
+        """Finish what was taken. Uploads may take long: until the last is complete, all else is served as ever."""
+        self._stopping = self._uploads.stopping = True
+        self._router.parking = not self._uploads.running
+        self._give_up_uploads = time.monotonic() + max(0.0, self._mercy - _UPLOADS_END_BEFORE)
+
+    def _has_uploads(self, now: float) -> bool:
+        if not self._uploads.running:
+            return False
+        if now < self._give_up_uploads:
+            return True
+        self._uploads.give_up(self._intakes, "the server stops, and the time for it is over")
+        return False
 
     def _leave_when_done(self, now: float) -> None:
         """Stopping: answer what was taken, leave Mongrel2's PUSH, answer what came meanwhile, say QUIET.
@@ -552,6 +582,11 @@ class Dispatcher:
         whose client was seen to go.
         """
         router = self._router
+        if self._has_uploads(now):
+            self._parks_late = True
+            return
+        if self._parks_late:
+            self._parks_late, router.parking = False, True
         if self._quiet_said or router.waiting or router.running or router.draining:
             return
         if self._closing or any(self._outboxes):
@@ -581,6 +616,7 @@ class Dispatcher:
         claimed: dict[int, set[tuple[int, int]]] = {i.index: set() for i in self._intakes}
         for crew in crews:
             self._adopt_cells(crew, dead, claimed)
+        self._uploads.adopt((taken for crew in crews for taken in crew.running.values()), self._intakes)
         for intake in self._intakes:
             fd = self._node.pulls.pop(intake.index, None)
             if fd is None:
@@ -595,6 +631,9 @@ class Dispatcher:
             intake.live = type(intake.live)(sorted(intake.live, key=lambda t: t.frame))
             self._take_in(intake, now)
             self._prove_own(intake)
+        for intake in self._intakes:
+            if intake.sock is None:
+                self._uploads.lost(intake)
         for crew in crews:
             crew.say(Word.RESUME)
 

@@ -390,6 +390,15 @@ class Router:
                 self._refuse(taken, 503, "the server stops, and the time for it is over")
         self.parked.clear()
 
+    def end_behind(self, intake: Intake, conn: bytes) -> bool:
+        """Close a connection behind the answer of its earliest request; whether there is one that is not over."""
+        first = intake.current.get(conn)
+        if first is None:
+            return False
+        self._drop_held(first)
+        first.doomed = True
+        return True
+
     # -- people leaving ----------------------------------------------------------------------------------------
 
     def gone(self, intake: Intake, conn: bytes) -> None:

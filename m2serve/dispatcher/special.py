@@ -14,16 +14,17 @@ from m2serve.wire import mongrel2, pieces
 
 if TYPE_CHECKING:
     from m2serve.dispatcher.routing import Router
-    from m2serve.dispatcher.taken import Marked, Taken
-    from m2serve.message import Request
+    from m2serve.dispatcher.taken import Marked
+    from m2serve.dispatcher.uploads import Uploads
 
 
 class Special:
     """Decides what a marked message is, and hands requests on to the router."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, uploads: Uploads) -> None:
         self._router = router
         self.streams = Streams()
+        self._uploads = uploads
 
     def arrived(self, marked: Marked) -> None:
         """A marked message came from Mongrel2."""
@@ -34,11 +35,7 @@ class Special:
             request = mongrel2.parse(marked.raw)
             if taken.intake.marks_credits and mongrel2.granted_credits(request) is not None:
                 taken.intake.count_debts()  # before the first answer leaves
-            if self.streams.begins(taken, request) or not self._is_dealt_with(taken, request):
+            if self.streams.begins(taken, request) or not self._uploads.took(taken, request):
                 self._router.arrive(taken)
         except RemoteProtocolError:
             self._router.arrive(taken)  # whichever worker gets it finds the same, and answers
-
-    def _is_dealt_with(self, taken: Taken, request: Request) -> bool:
-        """Give the request its kind; whether nothing remains to be run."""
-        return False

@@ -18,7 +18,7 @@ Words of an endpoint, all written by the dispatcher alone:
 - ``FLOW``: 1 if this Mongrel2 is known to give download credits
 
 Beside them stand counters with one writer each: requests served, per worker. Behind the rings lies a table an endpoint
-for what its connections owe (``dispatcher/credits.py``).
+for what its connections owe (``dispatcher/credits.py``), and behind those the table of running uploads.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from __future__ import annotations
 import mmap
 import os
 from typing import Final
+
+from m2serve.transports.uploads import TABLE_BYTES, UploadTable
 
 MAX_WORKERS: Final = 2048
 _PAGE: Final = 4096
@@ -69,7 +71,7 @@ _DEBTS: Final = 65536 * 8
 def create_ledger(endpoints: int, ring_size: int) -> int:
     """A new ledger's descriptor; untouched pages cost nothing."""
     fd = os.memfd_create("m2serve-ledger")
-    os.ftruncate(fd, _HEADER + max(endpoints, 1) * (_round_up(ring_size) + _DEBTS))
+    os.ftruncate(fd, _HEADER + max(endpoints, 1) * (_round_up(ring_size) + _DEBTS) + TABLE_BYTES)
     return fd
 
 
@@ -115,8 +117,9 @@ class Ledger:
 
     def __init__(self, fd: int, endpoints: int, ring_size: int) -> None:
         size = _round_up(ring_size)
-        self._map = mmap.mmap(fd, _HEADER + max(endpoints, 1) * (size + _DEBTS))
         debts = _HEADER + max(endpoints, 1) * size
+        uploads = debts + max(endpoints, 1) * _DEBTS
+        self._map = mmap.mmap(fd, uploads + TABLE_BYTES)
         view = memoryview(self._map)
         self.words = view[:_HEADER].cast("Q")
         self.served = self.words[_SERVED : _SERVED + MAX_WORKERS]
@@ -129,6 +132,7 @@ class Ledger:
             )
             for i in range(endpoints)
         ]
+        self.uploads = UploadTable(view[uploads:])
 
     def release_pages(self, ring: Ring) -> None:
         """Give an empty ring's memory back to the kernel."""

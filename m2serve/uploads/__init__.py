@@ -1,0 +1,1 @@
+"""Files of uploads: where they lie, and how they are read."""

@@ -21,7 +21,7 @@ from m2serve.errors import AppLoadError, ExitCode
 from m2serve.gateways.wsgi import WsgiGateway
 from m2serve.observe.access import AccessLog
 from m2serve.observe.log import reclaim
-from m2serve.transports.card import STREAM, Card
+from m2serve.transports.card import STREAM, UPLOAD, Card
 from m2serve.transports.direct import DirectSubscription
 from m2serve.transports.dispatched import MailRoom, MailSubscription
 from m2serve.transports.ledger import Ledger
@@ -30,6 +30,7 @@ from m2serve.wire.link import Verb
 from m2serve.worker.cycle import Cycle
 from m2serve.worker.service import SIGNAL_DRAIN, Service
 from m2serve.worker.streamed import StreamedUploads
+from m2serve.worker.uploads import Uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,13 +58,14 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost) -> int:
     responders = [Responder(pair.recv) for pair in node.endpoints]
     limits = PostLimits(settings.limit_post)
     streams = StreamedUploads(node.fronts, float(settings.socket_timeout), limits)
+    uploads = Uploads(node.fronts, ledger.uploads)
     cycle = Cycle(
-        _gateway(settings, mounts, limits),
+        _gateway(settings, mounts, limits, uploads),
         _access(settings),
         ledger.served,
         post.worker,
         settings.processes,
-        {STREAM: streams.open},
+        {UPLOAD: uploads.open, STREAM: streams.open},
     )
     identities = [uuid.uuid4() for _ in range(settings.threads)]
     crew: socket.socket | None = None
@@ -143,7 +145,7 @@ def _no_application(environ: dict[str, Any], start_response: Any) -> Iterable[by
     return [body]
 
 
-def _gateway(settings: Settings, mounts: Any, limits: PostLimits) -> WsgiGateway:
+def _gateway(settings: Settings, mounts: Any, limits: PostLimits, uploads: Uploads) -> WsgiGateway:
     return WsgiGateway(
         mounts,
         multithread=settings.threads > 1,
@@ -152,6 +154,7 @@ def _gateway(settings: Settings, mounts: Any, limits: PostLimits) -> WsgiGateway
         errors=sys.stderr,
         uploads_proven=not settings.zeromq_direct,
         post_limits=limits,
+        extra={"m2serve.uploads": uploads.progress},
     )
 
 

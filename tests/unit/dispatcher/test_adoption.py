@@ -20,7 +20,9 @@ from m2serve.transports.node import NodeFds
 from m2serve.wire import crew as crew_wire
 from m2serve.wire.crew import Word
 
-SETTINGS = SimpleNamespace(queue_timeout=60.0, queue_limit=100, keep_alive_interval=45.0)
+SETTINGS = SimpleNamespace(
+    queue_timeout=60.0, queue_limit=100, keep_alive_interval=45.0, limit_post=(), worker_reload_mercy=60.0
+)
 
 
 class Life:
