@@ -15,13 +15,14 @@ from m2serve.config.report import as_ini, check_report
 from m2serve.config.settings import examine, load
 from m2serve.dispatcher import main as dispatcher
 from m2serve.errors import ConfigError, ExitCode
+from m2serve.master import client
 from m2serve.master.server import Server
 from m2serve.master.spawn import Entries
 from m2serve.observe import log
 from m2serve.worker import main as worker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from m2serve.config.settings import Examined, Settings
 
@@ -29,10 +30,12 @@ logger = logging.getLogger("m2serve.master")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run a server until it stops, or answer ``--help``, ``--version`` and ``--check``."""
+    """Run a server until it stops, signal another, or answer ``--help``, ``--version``, ``--check``."""
     line = parse(argv)
     if line.wants is not None:
         return _answer(f"m2serve {__version__}\n" if line.wants is Information.VERSION else help_text())
+    if line.orders:
+        return _order(line.orders)
     if line.check:
         return _check(examine(argv, os.environ, Outside()))
     try:
@@ -52,6 +55,18 @@ def _check(examined: Examined) -> int:
     _answer(as_ini(examined.settings) if examined.settings.show_config else check_report(examined))
     if examined.problems:
         _complain("\n".join(examined.problems))
+        return ExitCode.CONFIG
+    return ExitCode.OK
+
+
+def _order(orders: Iterable[tuple[str, str]]) -> int:
+    """Signal servers that run. Whatever else the arguments say is about a server that is not started."""
+    try:
+        for order, file in orders:
+            pid = client.send(order, file)
+            sys.stderr.write(f"m2serve: --{order}: told pid {pid}\n")
+    except ConfigError as error:
+        sys.stderr.write(f"m2serve: {error}\n")
         return ExitCode.CONFIG
     return ExitCode.OK
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from m2serve.config.entry import COMMAND_LINE, Entry
 from m2serve.config.reader import split_section
 from m2serve.config.table import BY_NAME, long_name, metavar, nearest
-from m2serve.config.words import FORMAT_OF_ENDING, GRAMMAR
+from m2serve.config.words import FORMAT_OF_ENDING, GRAMMAR, ORDERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,8 @@ class CommandLine:
 
     entries: list[Entry] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    orders: list[tuple[str, str]] = field(default_factory=list)
+    """For servers that run: the word and a pid file."""
     wants: Information | None = None
     check: bool = False
     allow_exec: bool = False
@@ -82,6 +84,13 @@ def _long(line: CommandLine, argument: str, rest: deque[str]) -> None:
     if name in ("check", "allow-exec"):
         line.check = line.check or name == "check"
         line.allow_exec = line.allow_exec or name == "allow-exec"
+        return
+    if name in ORDERS:
+        file = value if separator else _value(rest)
+        if file:
+            line.orders.append((name, file))
+        else:
+            line.complain(written, f"expected a value ({GRAMMAR[name].metavar})")
         return
     word = GRAMMAR.get(name)
     if word is not None and not word.shell:

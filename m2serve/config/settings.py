@@ -13,6 +13,7 @@ from m2serve.config.checks import check
 from m2serve.config.expander import Expander
 from m2serve.config.groups.app import AppGroup
 from m2serve.config.groups.logging import LogGroup
+from m2serve.config.groups.master import MasterGroup
 from m2serve.config.groups.mongrel2 import Mongrel2Group
 from m2serve.config.groups.process import ProcessGroup
 from m2serve.config.machine import machine_magic
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings(AppGroup, Mongrel2Group, ProcessGroup, LogGroup):
+class Settings(AppGroup, Mongrel2Group, ProcessGroup, MasterGroup, LogGroup):
     """Every option as an attribute.
 
     ``warnings``, ``notes`` and ``prints`` are for the log, once there is one: likely mistakes and what this

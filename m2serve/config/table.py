@@ -11,6 +11,7 @@ from m2serve.config.foreign import Foreign, index
 from m2serve.config.foreign_rows import MEANT, ROWS
 from m2serve.config.groups.app import AppGroup
 from m2serve.config.groups.logging import LogGroup
+from m2serve.config.groups.master import MasterGroup
 from m2serve.config.groups.mongrel2 import Mongrel2Group
 from m2serve.config.groups.process import ProcessGroup
 from m2serve.config.option import Kind, declaration, kind_of
@@ -19,7 +20,7 @@ from m2serve.config.words import CONDITIONS, GRAMMAR, LETTERS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-GROUPS: tuple[type, ...] = (AppGroup, Mongrel2Group, ProcessGroup, LogGroup)
+GROUPS: tuple[type, ...] = (AppGroup, Mongrel2Group, ProcessGroup, MasterGroup, LogGroup)
 
 
 @dataclass(frozen=True)

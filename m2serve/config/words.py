@@ -91,10 +91,15 @@ GRAMMAR: Mapping[str, Word] = MappingProxyType(
         "else": Word("", "Take the lines up to endif if those before it were left out.", shell=False),
         "endfor": Word("", "End of a block; also end-for, endif, end-if, end.", shell=False),
         "allow-exec": Word("", "Let configuration files run programs with exec://.", file=False),
+        "stop": Word("PIDFILE", "Stop the server whose pid is in that file, as INT does; start none.", file=False),
+        "reload": Word("PIDFILE", "Reload the server whose pid is in that file, as HUP does; start none.", file=False),
         "check": Word("", "Print every setting with its origin and what was ignored; start nothing.", file=False),
     }
 )
 """For the manuals: every word but spellings that uWSGI keeps for old files, and the ``-not-`` forms."""
+
+ORDERS = frozenset({"stop", "reload"})
+"""Those that are for a server that runs."""
 
 LETTERS: Mapping[str, str] = MappingProxyType({"y": "yaml", "j": "json", "S": "set"})
 """Short spellings, for the command line."""

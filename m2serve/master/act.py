@@ -82,6 +82,7 @@ class Actor:
     def _serve(self, generation: Generation, now: Seconds) -> None:
         generation.move(GenerationState.SERVING, "all ready")
         generation.failed = False
+        self.board.served = True
         # Tests wait for this line.
         log.info("all %d workers ready in %.2f s", generation.size, now - generation.started)
 

@@ -76,6 +76,8 @@ class Board:
     quiet: bool = False
     """The dispatcher has left Mongrel2's PUSH and holds nothing more."""
     reload_wanted: bool = False
+    served: bool = False
+    """All workers of some generation have been ready: the start has come about."""
     last_burial: Seconds = AT_ZERO
     """When the last child died that was no daemon."""
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from m2serve.errors import ExitCode
 from m2serve.ids import Seconds
-from m2serve.master import report
-from m2serve.master.board import StopOrder
 from m2serve.master.child import Child, ChildKind, ChildState
+from m2serve.master.commands import OF_SIGNAL
 from m2serve.master.daemons import PROBE_SECONDS, DaemonOutput, answers
 from m2serve.master.policies import boot, mercy, reload, respawn, stop
 from m2serve.master.reap import Death, reap
@@ -19,15 +18,15 @@ from m2serve.master.signals import Caught, Event, SignalQueue
 from m2serve.master.wait import wait
 
 if TYPE_CHECKING:
-    from m2serve.config.settings import Settings
+    from collections.abc import Sequence
+
     from m2serve.master.act import Actor
+    from m2serve.master.attachment import Attachment
     from m2serve.master.board import Board
+    from m2serve.master.commands import Commands
     from m2serve.master.inbox import Inbox
 
 log = logging.getLogger("m2serve.master")
-
-FAST_MERCY = Seconds(1.0)
-"""For INT and QUIT."""
 
 _POLICIES = (boot.decide, respawn.decide, reload.decide, mercy.decide, stop.decide)
 """Each decides on what the one before has changed: an empty slot is filled before stop counts workers."""
@@ -37,12 +36,13 @@ _POLICIES = (boot.decide, respawn.decide, reload.decide, mercy.decide, stop.deci
 class Loop:
     """Turns events into changes of the board, and the board into actions."""
 
-    settings: Settings
     board: Board
     actor: Actor
     inbox: Inbox
     signals: SignalQueue
     outputs: DaemonOutput
+    commands: Commands
+    attachments: Sequence[Attachment] = ()
     announced: bool = False
 
     def run(self) -> int:
@@ -57,12 +57,17 @@ class Loop:
             acted = self._decide(clock())
             if self.actor.finished is not None:
                 return self.actor.finished
+            for attachment in self.attachments:
+                acted |= attachment.turn(clock())
             # After a signal another turn: a CHLD taken just now may tell of a death behind this turn's reaping.
             busy = acted or caught is not None or self.signals.pending
             now = clock()
             due = now if busy else self._due(now)
-            for child in wait(self.signals.fileno(), self.board.children, due, now):
+            children, others = wait(self.signals.fileno(), self.board.children, self.attachments, due, now)
+            for child in children:
                 self._listen(child, clock())
+            for attachment, fd in others:
+                attachment.ready(fd, clock())
 
     def _decide(self, now: Seconds) -> bool:
         acted = False
@@ -74,6 +79,7 @@ class Loop:
 
     def _due(self, now: Seconds) -> Seconds | None:
         dues = [respawn.next_due(self.board, now), mercy.next_due(self.board), stop.next_due(self.board)]
+        dues += [attachment.due(now) for attachment in self.attachments]
         if any(child.state is ChildState.STARTING for child in self.board.of_kind(ChildKind.DAEMON)):
             dues.append(Seconds(now + PROBE_SECONDS))
         # What is past has been decided on in this turn.
@@ -89,30 +95,11 @@ class Loop:
         self._announce()
 
     def _treat(self, caught: Caught, now: Seconds) -> None:
-        match caught.event:
-            case Event.TERM:
-                self._stop(caught, self.settings.worker_reload_mercy, self.settings.reload_mercy, now)
-            case Event.INT | Event.QUIT:
-                self._stop(caught, FAST_MERCY, FAST_MERCY, now)
-            case Event.HUP if self.board.stop is None:
-                log.info("%s: reload", caught.name)
-                self.board.reload_wanted = True
-            case Event.USR1:
-                report.log_lines(report.table_lines(self.board, now))
-            case Event.CHLD:
-                pass
-            case _:
-                log.info("%s changes nothing", caught.name)
-
-    def _stop(self, caught: Caught, worker_mercy: Seconds, patience: Seconds, now: Seconds) -> None:
-        before = self.board.stop
-        if before is not None:
-            self.board.stop = stop.escalate(before, now)
-            log.warning("%s again: stopping %s", caught.name, self.board.stop.urgency.name.lower())
-            return
-        # Tests wait for this line.
-        log.info("%s: stopping, with %g s of mercy", caught.name, worker_mercy)
-        self.board.stop = StopOrder(caught.name, Seconds(now + worker_mercy), patience=patience)
+        command = OF_SIGNAL.get(caught.event)
+        if command is not None:
+            self.commands.obey(command, caught.name, now)
+        elif caught.event is not Event.CHLD:
+            log.info("%s changes nothing", caught.name)
 
     def _bury(self, death: Death, now: Seconds) -> None:
         child = next((one for one in self.board.children if one.pid == death.pid), None)

@@ -14,9 +14,11 @@ from m2serve.master import report
 from m2serve.master.act import Actor
 from m2serve.master.board import Board, Slot
 from m2serve.master.child import ChildKind
+from m2serve.master.commands import Commands
 from m2serve.master.daemons import DaemonOutput
 from m2serve.master.inbox import Inbox
 from m2serve.master.loop import Loop, clock
+from m2serve.master.pidfile import PidFiles
 from m2serve.master.signals import SignalQueue
 from m2serve.master.spawn import Entries, Spawner
 from m2serve.mongrel2.configdb import prepare
@@ -64,14 +66,22 @@ class Server:
             self._remove_files(daemons)
             return ExitCode.CONFIG
         report.log_lines(report.start_lines(settings, known))
+        board = Board(not settings.zeromq_direct, settings.need_app, settings.worker_reload_mercy)
+        pidfiles = PidFiles(settings.pidfile, settings.safe_pidfile, board)
         try:
-            return self._serve(settings, node, daemons)
+            pidfiles.write_first()
+            return self._serve(settings, board, pidfiles, node, daemons)
+        except ConfigError as error:
+            log.critical("nothing was started: %s", error)
+            return ExitCode.CONFIG
         finally:
+            pidfiles.remove()
             node.close()
             self._remove_files(daemons)
 
-    def _serve(self, settings: Settings, node: NodeFds, daemons: tuple[DaemonSpec, ...]) -> int:
-        board = Board(not settings.zeromq_direct, settings.need_app, settings.worker_reload_mercy)
+    def _serve(
+        self, settings: Settings, board: Board, pidfiles: PidFiles, node: NodeFds, daemons: tuple[DaemonSpec, ...]
+    ) -> int:
         signals = SignalQueue()
         spawner = Spawner(settings, self._entries, node, lambda: _abandon(board))
         actor = Actor(board, node, spawner, daemons, settings.processes, settings.threads)
@@ -80,7 +90,8 @@ class Server:
         try:
             _furnish(board, daemons)
             actor.open_generation("start", clock())
-            code = Loop(settings, board, actor, inbox, signals, DaemonOutput("mongrel2")).run()
+            commands = Commands(settings, board, pidfiles)
+            code = Loop(board, actor, inbox, signals, DaemonOutput("mongrel2"), commands, [pidfiles]).run()
             log.info("goodbye: exit code %d", code)
             return code
         except Exception:

@@ -9,14 +9,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from m2serve.ids import Seconds
+    from m2serve.master.attachment import Attachment
     from m2serve.master.child import Child
 
 LONGEST_WAIT = 60.0
 """Seconds; bounds the harm of a deadline that nobody computed."""
 
 
-def wait(wakeup: int, children: Iterable[Child], due: Seconds | None, now: Seconds) -> list[Child]:
-    """Sleep; return the children whose link or output has something.
+def wait(
+    wakeup: int, children: Iterable[Child], attachments: Iterable[Attachment], due: Seconds | None, now: Seconds
+) -> tuple[list[Child], list[tuple[Attachment, int]]]:
+    """Sleep; return the children whose link or output has something, and attachments with their descriptors.
 
     A fresh poll object each time: unlike epoll it is no descriptor that a child would inherit, and the table
     is short.
@@ -31,7 +34,13 @@ def wait(wakeup: int, children: Iterable[Child], due: Seconds | None, now: Secon
         if child.output is not None:
             owners[child.output] = child
             poller.register(child.output, select.POLLIN)
+    others: dict[int, Attachment] = {}
+    for attachment in attachments:
+        for fd, wanted in attachment.polled().items():
+            others[fd] = attachment
+            poller.register(fd, wanted)
     timeout = LONGEST_WAIT if due is None else min(max(due - now, 0.0), LONGEST_WAIT)
     # Rounded up: a wait that ends before the deadline would spin until it.
     events = poller.poll(int(timeout * 1000) + (1 if timeout > 0 else 0))
-    return [owners[fd] for fd, _ in events if fd in owners]
+    ready = [fd for fd, _ in events]
+    return [owners[fd] for fd in ready if fd in owners], [(others[fd], fd) for fd in ready if fd in others]

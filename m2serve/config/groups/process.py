@@ -26,7 +26,6 @@ class ProcessGroup:
     lazy_apps: bool = compatible(True, "the application is always loaded in the workers, never in the master")
     enable_threads: bool = compatible(True, "threads of the application always run", names=("T",))
     single_interpreter: bool = compatible(True, "there is one interpreter per worker", names=("i",))
-    die_on_term: bool = compatible(True, "TERM always stops the server")
     auto_procname: bool = compatible(True, "processes always carry a title")
     vacuum: bool = compatible(True, "generated files and sockets are always removed at exit")
     thunder_lock: bool = compatible(False, "each request wakes exactly one worker; no lock is needed")

@@ -28,10 +28,10 @@ def test_nobody_sleeps_over_a_death_behind_the_reaping(monkeypatch, event):
     """The CHLD of who dies between reaping and taking a signal is taken in the same turn: it must not be the end."""
     turns = []
 
-    def wait(wakeup, children, due, now):
+    def wait(wakeup, children, attachments, due, now):
         turns.append(due)
         actor.finished = 0 if due is None else None
-        return []
+        return [], []
 
     monkeypatch.setattr(loop, "wait", wait)
     monkeypatch.setattr(loop, "reap", lambda: turns.append("reap") or [])
@@ -39,6 +39,7 @@ def test_nobody_sleeps_over_a_death_behind_the_reaping(monkeypatch, event):
     monkeypatch.setattr(loop, "_POLICIES", ())
     monkeypatch.setattr(loop.Loop, "_due", lambda self, now: None)
     actor = SimpleNamespace(finished=None, daemons=[])
+    commands = SimpleNamespace(obey=lambda command, source, now: None)
     board = SimpleNamespace(slots=[], children=[], generations=[], stop=None)
-    assert loop.Loop(None, board, actor, None, Signals(Caught(event, "it")), None).run() == 0
+    assert loop.Loop(board, actor, None, Signals(Caught(event, "it")), None, commands).run() == 0
     assert turns == ["reap", 5.0, "reap", None, "reap"], "reaped again before the sleep"

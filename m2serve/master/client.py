@@ -1,0 +1,55 @@
+"""``--stop PIDFILE`` and ``--reload PIDFILE``: a signal to a server that runs, and to nobody else."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from m2serve.errors import ConfigError
+from m2serve.master import pidfile
+from m2serve.system.title import is_master
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SIGNALS: Mapping[str, signal.Signals] = {"stop": signal.SIGINT, "reload": signal.SIGHUP}
+"""As uWSGI has them."""
+
+
+def send(order: str, path: str) -> int:
+    """Signal the master whose pid is in *path*; returns the pid.
+
+    Raises: ConfigError: there is none, or it is not to be signalled; says why.
+    """
+    try:
+        pid = pidfile.read(path)
+    except OSError as error:
+        raise ConfigError(f"--{order}: {path!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"--{order}: {path!r}: {error}") from error
+    try:
+        # Held by a descriptor, the pid cannot become somebody else's between the look and the signal.
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise ConfigError(f"--{order}: {path!r} is stale: no process has the pid {pid}") from None
+    try:
+        title = _title(pid)
+        if not is_master(title):
+            raise ConfigError(f"--{order}: {path!r}: pid {pid} is no m2serve master but {title[:60]!r}")
+        signal.pidfd_send_signal(process, SIGNALS[order])
+    except PermissionError:
+        raise ConfigError(f"--{order}: {path!r}: the master (pid: {pid}) is another user's") from None
+    except ProcessLookupError:
+        raise ConfigError(f"--{order}: {path!r}: the master (pid: {pid}) has just left") from None
+    finally:
+        os.close(process)
+    return pid
+
+
+def _title(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as stream:
+            return stream.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
