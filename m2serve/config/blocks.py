@@ -108,14 +108,11 @@ class Openers:
         if key == "for":
             return text.split()
         if key == "for-glob":
-            return self._outside.glob(self._path(text)) if "/" in text else self._names(text)
+            base = "" if text.startswith("/") else os.path.join(self._directory, "")
+            return [path.removeprefix(base) for path in self._outside.glob(self._path(text))]
         if key == "for-times":
             return [str(number) for number in range(1, min(leading_number(text), _MAX_ITEMS + 1) + 1)]
         return self._outside.fetch(text, self._directory).removesuffix("\n").split("\n")
-
-    def _names(self, pattern: str) -> list[str]:
-        """A pattern without a directory gives names without one."""
-        return [os.path.basename(path) for path in self._outside.glob(self._path(pattern))]
 
     def _path(self, text: str) -> str:
         if "\0" in text:

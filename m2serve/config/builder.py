@@ -77,11 +77,18 @@ class Builder:
             report = self.problems if strict else self.warnings
             report.append(f"{entry}: unknown option" + (f"; did you mean {guess}?" if guess else ""))
 
-    def _is_foreign(self, entry: Entry) -> bool:
+    def expand(self, entry: Entry) -> str:
+        """The value after all replacements; as it is written when that is a mistake, which is noted once."""
         try:
-            text = self._expander.expand(entry)
-        except ConfigError:
-            text = entry.value
+            return self._expander.expand(entry)
+        except ConfigError as error:
+            problem = f"{entry}: {error}"
+            if problem not in self.problems:
+                self.problems.append(problem)
+            return entry.value
+
+    def _is_foreign(self, entry: Entry) -> bool:
+        text = self.expand(entry)
         row = foreign(entry.key, text)
         if row is not None and not (entry.value and row.asks_nothing(text)):
             self._foreign.append((entry, row))

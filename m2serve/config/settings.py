@@ -26,7 +26,6 @@ from m2serve.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from m2serve.config.entry import Entry
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,15 @@ class Settings(AppGroup, Mongrel2Group, ProcessGroup, MasterGroup, LogGroup):
 
 @dataclass(frozen=True)
 class Examined:
-    """Settings, maybe not usable: ``problems`` has a line for each mistake."""
+    """Settings, maybe not usable: ``problems`` has a line for each mistake.
+
+    ``given`` has every key that the sources held, known or not, in the order in which they count, with its value
+    after all replacements.
+    """
 
     settings: Settings
     problems: tuple[str, ...]
+    given: tuple[tuple[str, str], ...]
 
 
 def load(
@@ -110,19 +114,12 @@ def examine(
     builder.problems += [*line.problems, *found.problems]
     builder.warnings += found.warnings
     builder.take(found.entries)
-    prints = [_printed(entry, expander, builder) for entry in found.prints]
-    return _checked(builder, directory, tuple(prints))
+    prints = tuple(builder.expand(entry) for entry in found.prints)
+    given = tuple((entry.key, builder.expand(entry)) for entry in found.entries)
+    return _checked(builder, directory, prints, given)
 
 
-def _printed(entry: Entry, expander: Expander, builder: Builder) -> str:
-    try:
-        return expander.expand(entry)
-    except ConfigError as error:
-        builder.problems.append(f"{entry}: {error}")
-        return entry.value
-
-
-def _checked(builder: Builder, directory: str, prints: tuple[str, ...]) -> Examined:
+def _checked(builder: Builder, directory: str, prints: tuple[str, ...], given: tuple[tuple[str, str], ...]) -> Examined:
     _resolve_sockets(builder, directory)
     notes = builder.close()
     settings = Settings(
@@ -133,7 +130,7 @@ def _checked(builder: Builder, directory: str, prints: tuple[str, ...]) -> Exami
         for problem in check(settings, directory)
         if not builder.failed.intersection(problem.fields)
     )
-    return Examined(settings, (*builder.problems, *found))
+    return Examined(settings, (*builder.problems, *found), given)
 
 
 def _resolve_sockets(builder: Builder, directory: str) -> None:

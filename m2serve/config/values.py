@@ -10,7 +10,8 @@ from m2serve.errors import ConfigError
 from m2serve.ids import Bytes
 
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
-_MODULE = re.compile(rf"(?P<module>\w+(?:\.\w+)*)(?::(?P<attribute>{_NAME})(?P<call>\(\))?)?")
+# A module's name may have hyphens, though no import statement could name it: Odoo's is openerp-wsgi.
+_MODULE = re.compile(rf"(?P<module>[\w-]+(?:\.[\w-]+)*)(?::(?P<attribute>{_NAME})(?P<call>\(\))?)?")
 _FILE_ENDINGS = (".py", ".wsgi")
 
 

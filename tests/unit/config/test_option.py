@@ -105,6 +105,7 @@ def test_any_text_is_a_value_or_a_config_error(annotation: Any, text: str) -> No
     [
         ("shop", AppRef("shop")),
         ("shop.wsgi:app", AppRef("shop.wsgi", attribute="app")),
+        ("openerp-wsgi", AppRef("openerp-wsgi")),
         ("shop:site.app", AppRef("shop", attribute="site.app")),
         ("shop:create_app()", AppRef("shop", attribute="create_app", factory=True)),
     ],
