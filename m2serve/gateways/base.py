@@ -59,7 +59,7 @@ class Body(Protocol):
 
     @property
     def complete(self) -> bool:
-        """All of it has come from the client. Until then the connection cannot serve another request."""
+        """All of it has come from the client, so that the connection can serve another request."""
 
     def close(self) -> None:
         """The request is over."""

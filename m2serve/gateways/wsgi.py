@@ -269,9 +269,6 @@ def _terms(request: Request) -> Terms:
     if connection is not None:
         tokens = _tokens(connection)
         keep = b"close" not in tokens and (http11 or b"keep-alive" in tokens)
-    if keep and b"transfer-encoding" in headers:
-        # Mongrel2 1.12.2 garbles the next large body that comes over a connection after one in chunks
-        keep = False
     head_only = headers[b"METHOD"] == b"HEAD"
     return _new(Terms, (http11, head_only, keep, http11 and keep and not head_only))
 
