@@ -77,11 +77,12 @@ def test_app_ini_behind_mongrel2_conf(
 ) -> None:
     server = start_server(str(replaced("app.ini")), cwd=tmp_path)
     server.wait_log(r"all 4 workers ready")
-    assert "bodies over 1048576 bytes tmp/upload.XXXXXX" in server.log
+    assert "bodies over 65536 bytes tmp/upload.XXXXXX" in server.log
     assert "WARNING" not in server.log
     response = get(("127.0.0.1", front), "/")
     assert response.status == 200
     assert b"WSGI" in response.body
-    # inline up to limits.content_length of that file
-    assert get(("127.0.0.1", front), "/", method="POST", body=b"x" * 900_000).status == 200
+    for size in (65_536, 900_000):  # within the request, and through a file
+        assert get(("127.0.0.1", front), "/", method="POST", body=b"x" * size).status == 200
+    wait_until(lambda: not any((tmp_path / "tmp").iterdir()), 5, "the upload is removed")
     assert server.stop() == 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.http import get
-from support.server import APPS
+from support.server import APPS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,13 @@ APPLICATION = ("--threads", "2", "--pythonpath", str(APPS), "--module", "probe")
 
 def database(mongrel2: Mongrel2) -> str:
     return str(mongrel2.directory / "config.sqlite")
+
+
+def upload(mongrel2: Mongrel2) -> None:
+    """A body that takes the way through a file, of which nothing is left."""
+    body = bytes(range(256)) * 1000
+    assert get(mongrel2.address, "/echo", method="POST", body=body).body == body
+    wait_until(lambda: not any((mongrel2.home / "uploads").iterdir()), 5, "the file is removed")
 
 
 @pytest.mark.parametrize("options", [(), ("--zeromq-direct",)], ids=["dispatched", "direct"])
@@ -82,6 +89,7 @@ def test_mongrel2_in_its_chroot(start_mongrel2: Callable[..., Mongrel2], start_s
     assert get(mongrel2.address).text == "hello\n"
     assert f"requests from ipc://{mongrel2.root}/run/req" in server.log
     assert f"chroot {mongrel2.root}," in server.log
+    upload(mongrel2)
     assert "WARNING" not in server.log
 
 
@@ -93,6 +101,7 @@ def test_a_chroot_that_did_not_happen(
     server = start_server("--mongrel2-config", database(mongrel2), *APPLICATION).wait_ready()
     assert get(mongrel2.address).text == "hello\n"
     assert "chroot" not in server.log
+    upload(mongrel2)
     assert "WARNING" not in server.log
 
 

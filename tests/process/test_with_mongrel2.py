@@ -88,6 +88,14 @@ def test_its_files_stay_where_asked(port: int, start_server: Callable[..., Serve
     assert get(("127.0.0.1", port)).status == 200
 
 
+def test_an_upload_leaves_nothing(port: int, start_server: Callable[..., Server], tmp_path: Path) -> None:
+    server = start_server(*arguments(port, "--mongrel2-dir", str(tmp_path / "m2")))
+    server.wait_log("serving on")
+    body = bytes(range(256)) * 4000
+    assert get(("127.0.0.1", port), "/echo", method="POST", body=body).body == body
+    wait_until(lambda: not list((tmp_path / "m2").glob("upload.*")), 5, "the file is removed")
+
+
 def test_settings_of_its_own_reach_it(port: int, start_server: Callable[..., Server]) -> None:
     own = ("--mongrel2-setting", "limits.content_length=16384", "--mongrel2-setting", "upload.stream=1")
     server = start_server(*arguments(port, *own))
