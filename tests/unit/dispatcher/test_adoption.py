@@ -18,6 +18,7 @@ from m2serve.transports import card as cards
 from m2serve.transports.card import Card
 from m2serve.transports.node import NodeFds
 from m2serve.wire import crew as crew_wire
+from m2serve.wire import zmtp
 from m2serve.wire.crew import Word
 
 SETTINGS = SimpleNamespace(
@@ -211,3 +212,130 @@ def test_a_worker_that_died_meanwhile(life):
     assert waiting(heir) == [1, 2]
     assert not heir._router.crews
     assert life.master.receive().payload == {"key": 0}
+
+
+# --- answers without a thread, and what clients owe -----------------------------
+
+
+def detached(life, one, slot=0, serial=7, credit=50_000, sent=30_000):
+    """An answer amid its way, with a cell besides its slot; gives the cell."""
+    life.fill(one, slot)
+    words, at = life.card.words, life.card.base(slot)
+    words[at + cards.CREDIT], words[at + cards.SENT] = credit, sent
+    words[at + cards.STATE] = cards.ANSWERING
+    life.card.mails[slot] = serial
+    life.intake.ring.take(one.frame)
+    life.intake.count_debts()
+    life.card.open_drain(2, slot, serial)
+    return 2
+
+
+def debt(heir, conn):
+    return heir._intakes[0].debts.of(conn)
+
+
+def heard(life):
+    link = socket.socket(fileno=life.post.crew_worker_fd)
+    link.setblocking(False)
+    said = []
+    try:
+        while True:
+            said.append(crew_wire.decode(link.recv(100)))
+    except BlockingIOError:
+        return said
+    finally:
+        link.detach()
+
+
+def test_a_drain_goes_on_with_the_successor(life):
+    one, _ = life.requests(2)
+    cell = detached(life, one)
+    life.card.move_to_drain(0, cell)
+    life.node.send(message(1))
+    heir = life.heir()
+    crew = heir._router.crews[0]
+    assert running(heir) == {}
+    assert [taken.conn for taken in crew.drains.running.values()] == [b"1"]
+    assert sorted(crew.free) == [0, 1]
+    receive(heir._intakes[0], 1)
+    heir._router.arrive(Taken(heir._intakes[0], 900, 902, 5, b"m2", b"1", 0.0))
+    assert waiting(heir) == [2], "the next of that connection is held"
+    life.card.words[life.card.base(cell) + cards.STATE] = cards.IDLE
+    life.say(heir, (Word.DRAINED, 0, cell, 7))
+    assert heir._router.draining == 0
+    assert debt(heir, 1) == 102400 - 50_000 + 30_000
+    assert waiting(heir) == [2, 1]
+
+
+def test_a_drain_whose_slot_is_not_given_back_yet(life):
+    """DETACHED was perhaps not said: the worker asks again."""
+    (one,) = life.requests(1)
+    cell = detached(life, one)
+    heir = life.heir()
+    assert running(heir) == {0: 1}
+    heard(life)
+    life.say(heir, (Word.DETACH, 0, 0, 7))
+    (said,) = heard(life)
+    assert (said.word, said.thread, said.a, said.b) == (Word.DETACHED, 0, 7, cell)
+    life.card.move_to_drain(0, cell)
+    assert not heir._router.collect()
+    assert running(heir) == {}
+    assert heir._router.draining == 1
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_drain_that_ended_between_the_two(life, seen):
+    """And so the debt is right, whether or not the predecessor had counted it."""
+    (one,) = life.requests(1)
+    cell = detached(life, one)
+    life.card.move_to_drain(0, cell)
+    words, at = life.card.words, life.card.base(cell)
+    words[at + cards.SENT] += 5000
+    words[at + cards.STATE] = cards.IDLE
+    if seen:
+        life.intake.debts.put(1, 1000)
+        words[at + cards.CREDIT] = words[life.card.base(0) + cards.CREDIT] = cards.UNLIMITED
+    heir = life.heir()
+    assert heir._router.draining == 0
+    assert debt(heir, 1) == (1000 if seen else 102400 - 50_000 + 35_000)
+    life.say(heir, (Word.DRAINED, 0, cell, 7))
+    assert words[at + cards.CREDIT] == cards.UNLIMITED
+
+
+def test_death_before_the_cell_was_complete(life):
+    (one,) = life.requests(1)
+    cell = detached(life, one)
+    life.card.words[life.card.base(cell) + cards.STATE] = cards.IDLE
+    heir = life.heir()
+    assert running(heir) == {0: 1}
+    assert heir._router.draining == 0
+    heard(life)
+    life.say(heir, (Word.DETACH, 0, 0, 7))
+    assert [(said.word, said.b) for said in heard(life)] == [(Word.DETACHED, cell)]
+
+
+def test_an_answer_that_was_over_leaves_its_debt_to_the_successor(life):
+    (one,) = life.requests(1)
+    life.intake.count_debts()
+    life.fill(one, 0)
+    words, at = life.card.words, life.card.base(0)
+    words[at + cards.STATE] = cards.ANSWERING
+    words[at + cards.CREDIT], words[at + cards.SENT] = 102400, 400
+    life.intake.ring.take(one.frame)
+    heir = life.heir()
+    assert debt(heir, 1) == 400
+    assert running(heir) == {}
+
+
+def test_a_worker_with_drains_that_died_meanwhile(life):
+    (one,) = life.requests(1)
+    cell = detached(life, one)
+    life.card.move_to_drain(0, cell)
+    life.post.close_worker_side()
+    heir = life.heir()
+    heir._on_crew(heir._router.crews[0])
+    assert [envelope for *_, envelope in heir._closing] == [crew_frame(b"m2 1:1, ")]
+
+
+def crew_frame(envelope):
+    return zmtp.frame_header(len(envelope)) + envelope
