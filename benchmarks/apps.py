@@ -27,3 +27,16 @@ def mixed(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterab
         time.sleep(NAP)
     start_response("200 OK", list(HEADERS))
     return [BODY]
+
+
+_PIECE = bytes(range(256)) * 64
+
+
+def download(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """``/download/SIZE``: so many bytes from a generator, pieces of 16 KiB; everything else as :func:`hello`."""
+    path = environ["PATH_INFO"]
+    if not path.startswith("/download/"):
+        return hello(environ, start_response)
+    size = int(path[10:])
+    start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(size))])
+    return (_PIECE[: size - at] for at in range(0, size, len(_PIECE)))

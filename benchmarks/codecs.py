@@ -91,11 +91,25 @@ class Mounted:
 
 class Nowhere:
     gone = False
+    detachable = False
+
+    def connected(self) -> bool:
+        return True
+
+    def allowed(self) -> int:
+        return 1 << 63
+
+    def watch(self, look: Callable[[], None]) -> None:
+        pass
+
+    def settle(self) -> None:
+        pass
 
     def send(self, *parts: bytes) -> None:
         pass
 
-    send_last = send
+    def send_last(self, *parts: bytes) -> bool:
+        return True
 
     def close(self) -> None:
         pass
@@ -119,7 +133,9 @@ class Loop:
         ring = ledger.rings[0]
         self._data = ring.data
         ring.words[ledgers.AWAKE] = 1  # answers go back through the card
-        room = MailRoom(ledger, self._card, [Responder(Endpoint.parse("tcp://127.0.0.1:1"))], (0, 0), 0)
+        room = MailRoom(
+            ledger, self._card, [Responder(Endpoint.parse("tcp://127.0.0.1:1"))], (0, 0), 0, lambda *said: None
+        )
         room.origins = [Origin(1)]
         self._subscription = MailSubscription(room, 0, uuid.uuid4())
         self._cycle = Cycle(gateway(hello), None, ledger.served, 1, 4, {})

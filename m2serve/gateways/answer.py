@@ -7,30 +7,23 @@ of the body, and that until then it may be replaced.
 
 from __future__ import annotations
 
-import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from m2serve.errors import ClientGone, LocalProtocolError
-from m2serve.gateways.pace import Pace
+from m2serve.gateways.filewrapper import RestOfFile
+from m2serve.gateways.outflow import Outflow
+from m2serve.gateways.pace import LARGEST_BLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
     from m2serve.gateways.base import Channel, Write
     from m2serve.gateways.filewrapper import FileWrapper
-    from m2serve.gateways.flusher import Holder
+    from m2serve.gateways.outflow import Means
     from m2serve.wire.head import HeadWriter, Start
 
 ExcInfo: TypeAlias = "tuple[type[BaseException] | None, BaseException | None, TracebackType | None]"
-
-JOIN = 64 * 1024
-"""Bytes of small pieces that may wait to leave together."""
-
-LARGEST_BLOCK = 16 * 1024 * 1024
-
-_LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Terms(NamedTuple):
@@ -44,21 +37,11 @@ class Terms(NamedTuple):
     """HTTP/1.1, not HEAD, and the connection is kept: what nearly every request wants."""
 
 
-class Timing(NamedTuple):
-    """What a streamed answer does with time."""
-
-    clock: Callable[[], float]
-    """Monotonic seconds."""
-    sleep: Callable[[float], None]
-    later: Callable[[Holder], None]
-    """Has ``flush()`` called soon."""
-
-
 class Answer:
     """Takes what the application says and sends what HTTP and Mongrel2 want.
 
-    Threads: the request's, except :meth:`flush`, which the flusher calls. ``_lock`` guards what they share, once
-    the head of a streamed answer is out: ``_held``, ``_pace``, and the order of the messages.
+    Threads: the request's. What does not leave in one message goes through :class:`Outflow`, which others drive too;
+    whoever is told that it is over may call :meth:`conclude`.
 
     Args:
         channel: to the client; every message through it costs one of the few that Mongrel2 lets wait.
@@ -68,16 +51,11 @@ class Answer:
     __slots__ = (
         "_channel",
         "_chunked",
-        "_held",
-        "_held_size",
-        "_lock",
-        "_pace",
-        "_queued",
+        "_means",
         "_remaining",
         "_stamp",
         "_start",
         "_terms",
-        "_timing",
         "_writer",
         "body_bytes",
         "bodyless",
@@ -86,6 +64,7 @@ class Answer:
         "header_bytes",
         "header_count",
         "keep",
+        "outflow",
         "status",
     )
 
@@ -95,16 +74,14 @@ class Answer:
         terms: Terms,
         stamp: bytes,
         writer: HeadWriter,
-        timing: Timing,
+        means: Means,
     ) -> None:
         self._channel = channel
         self._terms = terms
         self._stamp = stamp
         self._writer = writer
-        self._timing = timing
+        self._means = means
         self._start: Start | None = None
-        self._lock: threading.Lock | None = None
-        """With the first piece of a streamed body it comes, and with it ``_pace`` and all that is held."""
         self._chunked = False
         self._remaining: int | None = None
         self.status = 0
@@ -116,6 +93,8 @@ class Answer:
         self.header_bytes = 0
         self.fault: str | None = None
         """What the application did wrong without raising; the caller logs it."""
+        self.outflow: Outflow | None = None
+        """Of a body that does not leave in one message. After :meth:`finish` it may have to go on."""
 
     # --- what the application calls ---------------------------------------------------
 
@@ -158,32 +137,28 @@ class Answer:
             raise ClientGone("the client has left")
         if not data:
             return
-        head = b""
+        outflow = self.outflow
         if not self.committed:
             length = self._declared().block.length
             if length is not None and len(data) > length and not self._forbids_body():
                 self._too_long()  # before the head, which then says "close"
-            head = self._commit(None)
-            self._pace = Pace(self._timing.clock, self._timing.sleep)
-            self._held: list[bytes] = []
-            self._held_size = 0
-            self._queued = False
-            self._lock = threading.Lock()
-        if self.bodyless:
-            if head:
-                self._channel.send(head)
+            outflow = self._open(self._commit(None))
+        if outflow is None or self.bodyless:
             return
         if self._remaining is not None:
             if len(data) > self._remaining:
                 self._too_long()
                 data = data[: self._remaining]
             self._remaining -= len(data)
-        self._pass(head, data)
+            if not data:
+                return  # all of it was beyond Content-Length
+        outflow.write(data)
 
     def whole(self, pieces: Sequence[bytes]) -> None:
-        """Send a body that lies there complete, in one message whatever its size.
+        """Send a body that lies there complete: in one message, if so much is allowed.
 
-        One message of 50 MB reaches the slowest client; the same in 64 KiB pieces would be cut off.
+        Without flow control everything is. One message of 50 MB reaches the slowest client; the same in 64 KiB
+        pieces would be cut off.
         """
         for piece in pieces:
             if not isinstance(piece, bytes):
@@ -204,7 +179,8 @@ class Answer:
             self.header_bytes = len(recent[2])
             self._remaining = 0
             self.body_bytes = size
-            self._channel.send_last(recent[2], *(pieces if len(pieces) <= 16 else (b"".join(pieces),)))
+            if not self._channel.send_last(recent[2], *(pieces if len(pieces) <= 16 else (b"".join(pieces),))):
+                self._pass(recent[2], pieces)
             return
         block = start.block
         if block.length is not None and block.length != size and not self._forbids_body():
@@ -218,19 +194,31 @@ class Answer:
         if self.keep and self._remaining == size and self._terms.plain:
             start.recent = (self._stamp, size, head)
         if self.bodyless:
-            self._channel.send_last(head)
-            return
-        if self._remaining is not None:
-            self._remaining -= size
-        self.body_bytes += size
+            pieces = ()
+        else:
+            if self._remaining is not None:
+                self._remaining -= size
+            self.body_bytes += size
         # a message of very many pieces would not fit into one system call
-        self._channel.send_last(head, *(pieces if len(pieces) <= 16 else (b"".join(pieces),)))
+        if not self._channel.send_last(head, *(pieces if len(pieces) <= 16 else (b"".join(pieces),))):
+            self._pass(head, pieces)
 
     def file(self, wrapper: FileWrapper) -> None:
         """Send a file from where it stands, as far as Content-Length says.
 
-        The blocks grow: a file of 30 MB is nine messages, fewer than Mongrel2 cuts a slow client off for.
+        A plain file is read when its client has room for it, which may be after its thread has left. Of others the
+        blocks grow: 30 MB are nine messages, fewer than Mongrel2 cuts a slow client off for.
         """
+        limit = self._remaining if self.committed else self._declared().block.length
+        if self._channel.gone:
+            raise ClientGone("the client has left")
+        rest = None if self.complete or self._forbids_body() else RestOfFile.of(wrapper, limit)
+        if rest is not None:
+            outflow = self.outflow if self.committed else self._open(self._commit(None))
+            assert outflow is not None  # there is a body
+            outflow.attach(rest)
+            self._remaining = 0
+            return
         size = wrapper.block_size
         while not self.complete:
             data = wrapper.read(size if self._remaining is None else min(size, self._remaining))
@@ -242,46 +230,47 @@ class Answer:
             self.push(data)
             size = min(size * 2, max(LARGEST_BLOCK, wrapper.block_size))
 
-    def finish(self) -> None:
+    def finish(self) -> bool:
         """Send what is left, after the application's last word.
 
+        Returns: False: something waits, and leaves without this thread; :meth:`conclude` when it has.
         Raises:
             LocalProtocolError: there was no word at all.
             ClientGone: nobody is there to read it.
         """
         if not self.committed:
-            head = self._commit(0)
-            self._channel.send(head)
-        elif self._lock is not None:
-            with self._lock:
-                if self._chunked or self._held:
-                    self._pace.wait()
-                    self._channel.send(*self._take_held(), _LAST_CHUNK if self._chunked else b"")
+            self._open(self._commit(0), whole=True)
         if self._remaining:
             self.fault = f"the body is {self._remaining} bytes shorter than Content-Length"
             self.keep = False
-        if not self.keep:
+        outflow = self.outflow
+        if outflow is not None:
+            outflow.end(close=not self.keep)
+            if not outflow.over:
+                return False
+            self.conclude()
+        elif not self.keep:
             self._channel.close()
+        return True
+
+    def conclude(self) -> None:
+        """Take over what became of the outflow, now that it is over."""
+        outflow = self.outflow
+        assert outflow is not None
+        self.body_bytes = outflow.body_bytes
+        if outflow.missing:
+            self.fault = f"the file is {outflow.missing} bytes shorter than Content-Length"
+            self.keep = False
+        if outflow.failure is not None:
+            self.fault = outflow.failure
+            self.keep = False
 
     def abandon(self) -> None:
         """Send nothing more; what waits is dropped."""
         self.keep = False
-        if self._lock is not None:
-            with self._lock:
-                self._held = []
-                self._held_size = 0
-
-    def flush(self) -> bool:
-        """Send what waits, if the pace allows it. The flusher's; returns whether something still waits."""
-        assert self._lock is not None  # nothing is held before it is there
-        with self._lock:
-            if self._held and not self._pace.take():
-                return True
-            self._queued = False
-            if self._held:
-                with suppress(ClientGone):  # the next piece meets it in the thread that can tell the application
-                    self._channel.send(*self._take_held())
-            return False
+        if self.outflow is not None:
+            self.outflow.abandon()
+            self.body_bytes = self.outflow.body_bytes
 
     @property
     def complete(self) -> bool:
@@ -346,31 +335,19 @@ class Answer:
         self.committed = True
         return head
 
-    def _pass(self, head: bytes, data: bytes) -> None:
-        """Send *data* if the pace allows it, else keep it, up to a limit, for the next occasion."""
-        if not data and not head:
-            return  # all of it was beyond Content-Length
-        self.body_bytes += len(data)
-        assert self._lock is not None  # since the head was written
-        with self._lock:
-            self._held.append(data)
-            self._held_size += len(data)
-            if not self._pace.take():
-                if self._held_size < JOIN:
-                    if not self._queued:
-                        self._queued = True
-                        self._timing.later(self)
-                    return
-                self._pace.wait()
-            self._channel.send(head, *self._take_held())
+    def _open(self, head: bytes, *, whole: bool = False) -> Outflow | None:
+        """Begin a body that comes in pieces; None: there is none, its head was all.
 
-    def _take_held(self) -> tuple[bytes, ...]:
-        """Frame what waits as one chunk, or not at all."""
-        held = self._held
-        size = self._held_size
-        if not held:
-            return ()
-        self._held = []
-        self._held_size = 0
-        data = held[0] if len(held) == 1 else b"".join(held)
-        return (b"%x\r\n" % size, data, b"\r\n") if self._chunked else (data,)
+        Args: whole: the body is known to be empty.
+        """
+        if (whole or self.bodyless) and self._channel.send_last(head):
+            return None
+        self.outflow = Outflow(self._channel, head, self._means, chunked=self._chunked)
+        return self.outflow
+
+    def _pass(self, head: bytes, pieces: Sequence[bytes]) -> None:
+        """Send a whole body that is more than is allowed at once."""
+        outflow = self.outflow = Outflow(self._channel, head, self._means, chunked=False)
+        for piece in pieces:
+            if piece:
+                outflow.write(piece)

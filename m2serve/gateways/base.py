@@ -18,21 +18,45 @@ CLIENT_GONE_STATUS = 499
 """Reported where the client left before an answer began; nginx' number for it. Never sent."""
 
 
+UNLIMITED = 1 << 62
+"""What a channel allows, at least, where nobody counts the bytes."""
+
+
 class Channel(Protocol):
     """Where one request's answer goes (the transport implements it)."""
 
     gone: bool
     """The client is known to have left, or the connection to its Mongrel2 was lost."""
 
+    @property
+    def detachable(self) -> bool:
+        """Whether an answer may go on when its thread has left."""
+
+    def connected(self) -> bool:
+        """Whether the client is not known to have left."""
+
+    def allowed(self) -> int:
+        """Bytes that may leave now: more, and Mongrel2 would cut the client off."""
+
+    def ask(self) -> int:
+        """As :meth:`allowed`, and from now on whoever :meth:`watch` named is called when it has grown."""
+
+    def watch(self, look: Callable[[], None]) -> None:
+        """Have *look* called, from any thread, when the client has left, and when :meth:`ask` was heard."""
+
+    def settle(self) -> None:
+        """Called by whoever sends, before it looks at what is allowed: the channel may have moved."""
+
     def send(self, *parts: bytes) -> None:
-        """Send one message to the client.
+        """Send one message to the client, of no more bytes than are allowed.
 
         Raises: ClientGone: it cannot arrive any more.
         """
 
-    def send_last(self, *parts: bytes) -> None:
+    def send_last(self, *parts: bytes) -> bool:
         """Send a complete answer in one message; nothing but :meth:`close` follows.
 
+        Returns: False: it is more than is allowed, and nothing was sent.
         Raises: ClientGone: it cannot arrive any more.
         """
 

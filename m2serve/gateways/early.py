@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from m2serve.gateways.answer import Answer
 
 if TYPE_CHECKING:
-    from m2serve.gateways.answer import Terms, Timing
+    from m2serve.gateways.answer import Terms
     from m2serve.gateways.base import Body, Channel
+    from m2serve.gateways.outflow import Means
     from m2serve.wire.head import HeadWriter
 
 
@@ -21,10 +22,10 @@ class EarlyAnswer(Answer):
     __slots__ = ("_body",)
 
     def __init__(
-        self, channel: Channel, terms: Terms, stamp: bytes, writer: HeadWriter, timing: Timing, body: Body
+        self, channel: Channel, terms: Terms, stamp: bytes, writer: HeadWriter, means: Means, body: Body
     ) -> None:
         # not plain: there is no head that could be the same as a moment ago
-        super().__init__(channel, terms._replace(plain=False), stamp, writer, timing)
+        super().__init__(channel, terms._replace(plain=False), stamp, writer, means)
         self._body = body
 
     def _commit(self, size: int | None) -> bytes:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from m2serve.errors import BodyError, ClientGone
 from m2serve.gateways.admission import Refusal, admit, refuse_upload, speaks_of_upload, without_upload
-from m2serve.gateways.answer import Answer, Terms, Timing
+from m2serve.gateways.answer import Answer, Terms
 from m2serve.gateways.base import CLIENT_GONE_STATUS, NO_APP, Outcome
+from m2serve.gateways.courier import Courier
 from m2serve.gateways.early import EarlyAnswer
 from m2serve.gateways.environ import EnvironBuilder
 from m2serve.gateways.filewrapper import FileWrapper
-from m2serve.gateways.flusher import Flusher
+from m2serve.gateways.outflow import Means
 from m2serve.wire.head import HeadWriter
 from m2serve.wire.httpdate import http_date
 from m2serve.wire.memo import Memo
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from m2serve.config.postlimits import PostLimits
     from m2serve.gateways.base import Body, Channel, Environ, Mounts, WSGIApp
+    from m2serve.gateways.outflow import Outflow
     from m2serve.message import Request
 
 
@@ -44,6 +47,20 @@ class _Plan(NamedTuple):
     app: WSGIApp
 
 
+class Pending:
+    """An answer that goes on without its thread: the courier drives it."""
+
+    __slots__ = ("_conclude", "_outflow")
+
+    def __init__(self, outflow: Outflow, conclude: Callable[[], Outcome]) -> None:
+        self._outflow = outflow
+        self._conclude = conclude
+
+    def then(self, over: Callable[[Outcome], None]) -> None:
+        """Have *over* called, once, when the answer is over: from here, or later from the courier's thread."""
+        self._outflow.then(lambda: over(self._conclude()))
+
+
 class WsgiGateway:
     """Serves the mounted applications, any number of requests at a time.
 
@@ -53,11 +70,12 @@ class WsgiGateway:
         errors: ``wsgi.errors``.
         server_name_default, server_port_default: for requests without a usable Host header; an empty port is
             the default of the scheme.
-        flusher: sends pieces of streamed answers that had to wait; one of its own if not given.
         uploads_proven: whoever hands requests over knows which bodies lie elsewhere; else what may be an upload
             is refused.
         post_limits: how large bodies may be.
         extra: what else every environ has.
+        courier: drives answers that cannot leave at once; one of its own if not given.
+        buffer, spool: bytes of such an answer that may wait in memory, and on disk.
         clock, sleep: monotonic seconds, for the pace of streamed answers.
         wall_clock: seconds since the epoch, for the Date header.
     """
@@ -77,7 +95,9 @@ class WsgiGateway:
         uploads_proven: bool = False,
         post_limits: PostLimits | None = None,
         extra: Environ | None = None,
-        flusher: Flusher | None = None,
+        courier: Courier | None = None,
+        buffer: int = 1024 * 1024,
+        spool: int = 1024 * 1024 * 1024,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         wall_clock: Callable[[], float] = time.time,
@@ -97,12 +117,14 @@ class WsgiGateway:
         self._uploads_proven = uploads_proven
         self._post_limits = post_limits
         self._writer = HeadWriter()
-        self._timing = Timing(clock, sleep, (flusher or Flusher()).later)
+        self._means = Means(clock, sleep, courier or Courier(clock), buffer, spool)
         self._wall_clock = wall_clock
         self._stamp = (0, b"")
         self._plans: Memo[bytes, _Plan] = Memo(_PLANS)
 
-    def handle(self, request: Request, channel: Channel, request_id: str, body: Body | None = None) -> Outcome:
+    def handle(
+        self, request: Request, channel: Channel, request_id: str, body: Body | None = None
+    ) -> Outcome | Pending:
         """Answer one request; *body* where it does not lie in the message. Never raises, whatever the application
         does.
         """
@@ -125,12 +147,13 @@ class WsgiGateway:
         if stamp[0] != second:
             stamp = self._stamp = (second, b"Date: %b\r\n" % http_date(second))
         if body is None or body.complete:
-            answer = Answer(channel, terms, stamp[1], self._writer, self._timing)
+            answer = Answer(channel, terms, stamp[1], self._writer, self._means)
         else:
-            answer = EarlyAnswer(channel, terms, stamp[1], self._writer, self._timing, body)
+            answer = EarlyAnswer(channel, terms, stamp[1], self._writer, self._means, body)
         app_number = NO_APP
         error: str | None = None
         result: Iterable[bytes] | None = None
+        left = True
         try:
             if plan is None:
                 environ = self._environs.template(request)
@@ -143,6 +166,7 @@ class WsgiGateway:
                 _, template, app_number, app = plan
                 environ = template.copy()
             self._environs.complete(environ, request, request_id)
+            environ["m2serve.connected"] = channel.connected
             if body is not None:
                 self._environs.attach(environ, body)
             result = app(environ, answer.start_response)
@@ -150,7 +174,7 @@ class WsgiGateway:
                 answer.whole(result)
             else:
                 _send(answer, result)
-            answer.finish()
+            left = answer.finish()
         except ClientGone:
             error = self._client_gone(answer)
         except BodyError as raised:
@@ -166,9 +190,14 @@ class WsgiGateway:
         finally:
             if type(result) is not list:
                 error = self._close(result, request_id) or error
+        if not left:
+            assert answer.outflow is not None
+            return Pending(
+                answer.outflow, partial(self._conclude, answer, error, request, channel, request_id, app_number)
+            )
         if answer.fault is not None:
             error = error or answer.fault
-            self._log.warning("broken answer id=%s uri=%s: %s", request_id, _uri(request), answer.fault)
+            self._broken(answer, request, request_id)
         return _new(
             Outcome,
             (
@@ -181,6 +210,35 @@ class WsgiGateway:
                 app_number,
             ),
         )
+
+    def _conclude(
+        self,
+        answer: Answer,
+        error: str | None,
+        request: Request,
+        channel: Channel,
+        request_id: str,
+        app_number: int,
+    ) -> Outcome:
+        """The last of the answer has left, or its client has; the thread that ran the application is elsewhere."""
+        answer.conclude()
+        if channel.gone:
+            error = error or "the client has left"
+        if answer.fault is not None:
+            error = error or answer.fault
+            self._broken(answer, request, request_id)
+        return Outcome(
+            answer.status,
+            answer.body_bytes,
+            answer.header_count,
+            answer.header_bytes,
+            not answer.keep,
+            error,
+            app_number,
+        )
+
+    def _broken(self, answer: Answer, request: Request, request_id: str) -> None:
+        self._log.warning("broken answer id=%s uri=%s: %s", request_id, _uri(request), answer.fault)
 
     def _admit(self, request: Request, body: Body | None) -> Refusal | None:
         if body is not None:
@@ -236,7 +294,8 @@ class WsgiGateway:
         """Returns: bytes of the head; its body is small change."""
         head_only = request.headers.get(b"METHOD") == b"HEAD"
         message = error_answer(status, "", request_id, head_only=head_only, now=self._wall_clock())
-        channel.send(message)
+        if not channel.send_last(message):
+            return 0  # a client that has not read for so long will not miss it
         return message.index(b"\r\n\r\n") + 4
 
     def _client_gone(self, answer: Answer) -> str:

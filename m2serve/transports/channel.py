@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from m2serve.errors import ClientGone
+from m2serve.transports.card import UNLIMITED
 from m2serve.wire import zmtp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from m2serve.transports.responder import Origin, Responder
 
 
@@ -36,6 +39,38 @@ class Channel:
         self.gone = origin.dead
         self.began = False
 
+    @property
+    def detachable(self) -> bool:
+        """Whether an answer may go on when its thread has left."""
+        return False
+
+    def connected(self) -> bool:
+        """Whether the client is not known to have left: what applications may ask."""
+        return not self.gone
+
+    def allowed(self) -> int:
+        """Bytes that may leave now."""
+        return UNLIMITED
+
+    def ask(self) -> int:
+        """As :meth:`allowed`, and be called when it has grown."""
+        return UNLIMITED
+
+    def watch(self, look: Callable[[], None]) -> None:
+        """Have *look* called when what is allowed has grown, or the client has left. Here nobody does: the request's
+        thread does all, and looks by itself."""
+
+    def settle(self) -> None:
+        """Called by whoever sends, before it looks at what is allowed."""
+
+    def detach(self) -> None:
+        """The thread leaves, and the answer goes on without it, until :meth:`ended`. Only if ``detachable``."""
+        raise NotImplementedError
+
+    def ended(self) -> None:
+        """The detached answer is over."""
+        raise NotImplementedError
+
     def _begin(self) -> None:
         """Called before the first byte leaves."""
         self.began = True
@@ -58,13 +93,15 @@ class Channel:
             self.gone = True
             raise
 
-    def send_last(self, *parts: bytes) -> None:
+    def send_last(self, *parts: bytes) -> bool:
         """Send a complete answer: nothing but :meth:`close` will follow.
 
+        Returns: False: more than is allowed, and nothing was sent.
         Raises:
             ClientGone: it cannot arrive any more.
         """
         self.send(*parts)
+        return True
 
     def control(self, order: bytes) -> None:
         """Send Mongrel2 an extended message about the client's connection; no part of the answer.

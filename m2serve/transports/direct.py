@@ -147,12 +147,13 @@ class DirectChannel(Channel):
         self._held.flush()
         super().send(*parts)
 
-    def send_last(self, *parts: bytes) -> None:
+    def send_last(self, *parts: bytes) -> bool:
         """Send a complete answer, or hold it for the next one to take along."""
         if self.gone or not any(parts) or not self._held.take(self._responder, self._origin, self._envelope, parts):
             self.send(*parts)
         else:
             self.began = True
+        return True
 
     def close(self) -> None:
         """Close the client's connection behind what was sent."""

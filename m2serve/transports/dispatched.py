@@ -11,16 +11,16 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from m2serve.errors import ClientGone
 from m2serve.transports import card as cards
 from m2serve.transports import ledger as ledgers
 from m2serve.transports.base import Delivery
-from m2serve.transports.channel import Channel
+from m2serve.transports.mailchannel import MailChannel
 from m2serve.transports.responder import Origin, Responder
-from m2serve.wire import zmtp
+from m2serve.wire.crew import Word
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Callable
 
     from m2serve.transports.card import Card
     from m2serve.transports.channel import Sink
@@ -33,12 +33,21 @@ _new = tuple.__new__
 class MailRoom:
     """What the subscriptions of one worker share.
 
-    Threads: ``_lock`` guards ``_begun``. ``origins`` and ``channels`` have one writer an item: the service thread,
-    and the thread that serves the slot.
+    Threads: ``_lock`` guards ``_begun``, and the moves of detached answers. ``origins`` and ``channels`` have one
+    writer an item: the service thread, and the thread that serves the slot. ``looks`` and ``detached`` are
+    dictionaries of which each operation is atomic.
+
+    Args: say: sends a word to the dispatcher, with slot or cell and serial; any thread.
     """
 
     def __init__(
-        self, ledger: Ledger, card: Card, responders: list[Responder], bell: tuple[int, int], dispatcher_bell: int
+        self,
+        ledger: Ledger,
+        card: Card,
+        responders: list[Responder],
+        bell: tuple[int, int],
+        dispatcher_bell: int,
+        say: Callable[[Word, int, int], None],
     ) -> None:
         self.ledger = ledger
         self.card = card
@@ -46,9 +55,14 @@ class MailRoom:
         self.bell_read, self.bell_write = bell
         self.dispatcher_bell = dispatcher_bell
         self.origins = [Origin(0) for _ in responders]
+        self.say = say
         self.channels: list[MailChannel | None] = [None] * card.threads
         self._sinks: dict[int, Sink] = {}
         """By slot, the bodies of streamed uploads."""
+        self.detached: dict[int, MailChannel] = {}
+        """By serial, answers that go on without a thread."""
+        self.looks: dict[int, Callable[[], None]] = {}
+        """By serial, whom to call when there is more credit or the client has left."""
         # parts of ledger and card that every request touches
         self.ledger_words = ledger.words
         self.rings = ledger.rings
@@ -107,16 +121,20 @@ class MailRoom:
             os.eventfd_write(self.dispatcher_bell, 1)
 
     def gone(self, slot: int, serial: int) -> None:
-        """The dispatcher says that the client of the request with this mail serial has left."""
-        channel = self.channels[slot]
+        """The dispatcher says that the client of the request with this mail serial has left.
+
+        Args: slot: or the cell of a detached answer, which its serial tells.
+        """
+        channel = self.detached.get(serial) or (self.channels[slot] if slot < len(self.channels) else None)
         if channel is not None and channel.serial == serial:
-            self._lose(slot, channel)
+            self._lose(channel.slot, channel)
 
     def _lose(self, slot: int, channel: MailChannel) -> None:
         channel.gone = True
         sink = self._sinks.get(slot)
-        if sink is not None:
+        if sink is not None and self.channels[slot] is channel:
             sink.lose()
+        self.credit(channel.serial)
 
     def feed(self, slot: int, serial: int, offset: int, last: bool, data: bytes) -> None:
         """A piece of the body of the request with this mail serial has come; too late for it, it is dropped."""
@@ -133,9 +151,42 @@ class MailRoom:
 
     def epoch_lost(self, index: int, epoch: int) -> None:
         """A Mongrel2 has gone, and all its clients with it."""
-        for slot, channel in enumerate(self.channels):
+        for channel in [*self.channels, *list(self.detached.values())]:
             if channel is not None and (channel.endpoint, channel.epoch) == (index, epoch):
-                self._lose(slot, channel)
+                self._lose(channel.slot, channel)
+
+    # -- answers that go on without a thread ---------------------------------------------------------------------
+
+    def credit(self, serial: int) -> None:
+        """The answer of the request with this mail serial may go on, or its client has left."""
+        look = self.looks.get(serial)
+        if look is not None:
+            look()
+
+    def moves(self, serial: int, cell: int) -> None:
+        """The dispatcher has a cell for a detached answer: whoever sends next for it moves there."""
+        channel = self.detached.get(serial)
+        if channel is None:
+            return  # asked for twice, because a dispatcher died, and answered twice
+        with self._lock:
+            channel.cell = cell
+            over = channel.over
+        if over:
+            channel.end()
+        else:
+            self.credit(serial)
+
+    def is_over(self, channel: MailChannel) -> bool:
+        """Note that a detached answer is over; whether it can end, or has to wait for its cell."""
+        with self._lock:
+            channel.over = True
+            return channel.cell is not None
+
+    def ask_again(self) -> None:
+        """A new dispatcher may not have heard who wanted to detach."""
+        for serial, channel in list(self.detached.items()):
+            if channel.cell is None:
+                self.say(Word.DETACH, channel.slot, serial)
 
     def stop(self) -> None:
         """No mail will come any more: threads leave when the card is empty."""
@@ -144,85 +195,6 @@ class MailRoom:
             os.write(self.bell_write, bytes(self.card.threads))
         except BlockingIOError:
             pass  # there are more rings in it than threads
-
-
-class MailChannel(Channel):
-    """The road back for a request from the card.
-
-    A complete small answer is left in the slot while the dispatcher is at work: it sends the answers of many
-    requests with one call, and Mongrel2 takes them with one. Everything else leaves by the worker's responder.
-    """
-
-    __slots__ = ("_closes", "_last", "_room", "_slot", "_state", "endpoint", "epoch", "serial")
-
-    def __init__(
-        self, room: MailRoom, slot: int, serial: int, endpoint: int, epoch: int, origin: Origin, envelope: bytes
-    ) -> None:
-        # what Channel sets, without the call
-        self._responder = room.responders[endpoint]
-        self._origin = origin
-        self._envelope = envelope
-        self.gone = origin.dead
-        self.began = False
-        self._room = room
-        self._slot = slot
-        self._state = room.bases[slot]
-        self._last: bytes | None = None
-        self._closes = False
-        self.serial = serial
-        self.endpoint = endpoint
-        self.epoch = epoch
-
-    def _begin(self) -> None:
-        # from now on the dispatcher must not answer in our place
-        self._room.words[self._state] = cards.ANSWERING
-        self.began = True
-
-    def send_last(self, *parts: bytes) -> None:
-        """Keep a small answer until the request is over; see :meth:`leave`."""
-        if self.began or self._room.words[self._state + cards.ROAD]:
-            self.send(*parts)
-            return
-        message = b"".join((self._envelope, *parts))
-        size = len(message)
-        if size > cards.ANSWER_ROOM - 64 or size == len(self._envelope):
-            self.send(*parts)
-            return
-        self._last = zmtp.frame_header(size) + message
-
-    def expect(self, sink: Sink | None) -> None:
-        """Where pieces of the request's body are to go; None: nowhere."""
-        self._room.expect(self._slot, sink)
-        if sink is not None and self.gone:
-            sink.lose()  # the notice came before there was somebody to tell
-
-    def close(self) -> None:
-        """Close the client's connection behind what was sent."""
-        if self._last is not None:
-            self._closes = True
-        else:
-            super().close()
-
-    def leave(self) -> None:
-        """The request is over: send what is kept, free the slot."""
-        room, slot, data = self._room, self._slot, self._last
-        if data is not None and not self.gone:
-            if self._closes:
-                data += zmtp.frame_header(len(self._envelope)) + self._envelope
-            ring = room.rings[self.endpoint].words
-            if ring[ledgers.AWAKE] == self.epoch and not room.words[self._state + cards.ROAD]:
-                room.channels[slot] = None
-                room.put_answer(slot, self.serial, data)
-                # It may have gone to sleep since: it says so first and looks for answers then, we do the reverse.
-                if ring[ledgers.AWAKE] != self.epoch or room.ledger_words[ledgers.WANT_WAKE]:
-                    os.eventfd_write(room.dispatcher_bell, 1)
-                return
-            self._begin()
-            try:
-                self._responder.send_frames(self._origin, self._envelope, data)
-            except ClientGone:
-                self.gone = True
-        room.over(slot)
 
 
 class MailSubscription:

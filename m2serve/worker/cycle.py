@@ -7,9 +7,11 @@ import logging
 import os
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from m2serve.errors import ClientGone, RemoteProtocolError
+from m2serve.gateways.wsgi import Pending
 from m2serve.wire import mongrel2
 from m2serve.worker.streamed import wake
 
@@ -58,7 +60,7 @@ class Cycle:
         self.garbage = 0
 
     def run(self, delivery: Delivery, core: int) -> None:
-        """Serve one request; returns when its answer has left, however it went."""
+        """Serve one request; returns when its answer has left, however it went, or can do so without this thread."""
         raw, channel, _, kind = delivery
         request_id = self._prefix % self._next()
         access = self._access
@@ -85,23 +87,45 @@ class Cycle:
             log.exception("internal error request=%s", request_id)
             self._answer(channel, 500)
             return
+        if isinstance(outcome, Pending):
+            channel.detach()
+            outcome.then(partial(self._drained, channel, request, core, wall, started))
+            return
         if outcome.status == 413 and body is None:
             wake(request, channel)
         with self._count:
             self._mine = mine = self._mine + 1
             self._served[self._worker] += 1
         if access is not None:
-            access.record(
-                request,
-                outcome,
-                core=core,
-                started_wall=wall,
-                elapsed=time.perf_counter() - started,
-                served_by_worker=mine,
-                served_total=sum(self._served.tolist()),
-            )
+            self._record(access, request, outcome, core, wall, started, mine)
 
-    def _handle_with(self, body: Body, request: Request, channel: Channel, request_id: str) -> Outcome:
+    def _drained(
+        self, channel: Channel, request: Request, core: int, wall: float, started: float, outcome: Outcome
+    ) -> None:
+        """An answer that went on without its thread is over. The courier's thread."""
+        try:
+            with self._count:
+                self._mine = mine = self._mine + 1
+                self._served[self._worker] += 1
+            if self._access is not None:
+                self._record(self._access, request, outcome, core, wall, started, mine)
+        finally:
+            channel.ended()
+
+    def _record(
+        self, access: AccessLog, request: Request, outcome: Outcome, core: int, wall: float, started: float, mine: int
+    ) -> None:
+        access.record(
+            request,
+            outcome,
+            core=core,
+            started_wall=wall,
+            elapsed=time.perf_counter() - started,
+            served_by_worker=mine,
+            served_total=sum(self._served.tolist()),
+        )
+
+    def _handle_with(self, body: Body, request: Request, channel: Channel, request_id: str) -> Outcome | Pending:
         try:
             return self._gateway.handle(request, channel, request_id, body)
         finally:
@@ -116,7 +140,7 @@ class Cycle:
     def _answer(channel: Channel, status: int) -> None:
         try:
             if not channel.began:
-                channel.send(mongrel2.error_answer(status))
+                channel.send_last(mongrel2.error_answer(status))
         except ClientGone:
             return
         channel.close()

@@ -80,7 +80,8 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost) -> int:
         ]
     else:
         card = Card(post.card_fd, post.threads)
-        room = MailRoom(ledger, card, responders, (post.bell_read_fd, post.bell_write_fd), node.wake_fd)
+        bell_fds = (post.bell_read_fd, post.bell_write_fd)
+        room = MailRoom(ledger, card, responders, bell_fds, node.wake_fd, service.say)
         crew = socket.socket(fileno=post.crew_worker_fd)
         subscriptions += [MailSubscription(room, core, identity) for core, identity in enumerate(identities)]
         service.join_crew(crew, room)
@@ -155,6 +156,8 @@ def _gateway(settings: Settings, mounts: Any, limits: PostLimits, uploads: Uploa
         uploads_proven=not settings.zeromq_direct,
         post_limits=limits,
         extra={"m2serve.uploads": uploads.progress},
+        buffer=settings.response_buffer,
+        spool=settings.response_spool,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -28,12 +29,14 @@ log = logging.getLogger("m2serve.worker")
 
 SIGNAL_DRAIN: Final = b"d"
 
+_CREW_RETRY: Final = 0.005
+
 
 class Service:
     """Owns the responders, the crew link (dispatched topology) and the link to the master; starts and ends the drain.
 
-    Runs in the main thread. Request threads reach it through :meth:`prove`, :meth:`announce_gone` and the wake
-    socket only.
+    Runs in the main thread. Other threads reach it through :meth:`prove`, :meth:`announce_gone`, :meth:`say` and the
+    wake socket only. ``_saying`` guards ``_said`` and the order of what is said.
     """
 
     def __init__(
@@ -51,6 +54,9 @@ class Service:
         self._threads = threads
         self._room: MailRoom | None = None
         self._crew: socket.socket | None = None
+        self._said: deque[bytes] = deque()
+        """Words that the crew link had no room for."""
+        self._saying = threading.Lock()
         self._wake = wake
         self._bell = bell
         self._watch = Watch()
@@ -83,6 +89,9 @@ class Service:
                     self._happened(index, responder.tick(now))
                     self._look_after(index)
                 self._watch.follow(responder, partial(self._on_responder, index))
+            if self._said:
+                with self._saying:
+                    self._hand_on()
             self._watch.wait(self._timeout(time.monotonic()))
         if not self.master_lost:
             for thread in self._threads:
@@ -91,12 +100,17 @@ class Service:
                 responder.close()
 
     def _is_over(self) -> bool:
-        return self._stopped and not any(thread.is_alive() for thread in self._threads)
+        if not self._stopped or any(thread.is_alive() for thread in self._threads):
+            return False
+        # answers that go on without a thread are answers
+        return self._room is None or not self._room.detached
 
     def _timeout(self, now: float) -> float | None:
         deadlines = [d for r in self._responders if (d := r.deadline()) is not None]
         if self._stopped:
-            deadlines.append(now + 0.02)  # a thread rings before it is quite gone
+            deadlines.append(now + 0.02)  # a thread rings before it is quite gone, and the courier does not ring
+        if self._said:
+            deadlines.append(now + _CREW_RETRY)
         return max(0.0, min(deadlines) - now) if deadlines else None
 
     # -- responders --------------------------------------------------------------------------------------------
@@ -144,14 +158,33 @@ class Service:
 
     # -- dispatcher --------------------------------------------------------------------------------------------
 
-    def _say(self, word: Word, endpoint: int = 0, a: int = 0) -> None:
+    def _say(self, word: Word, endpoint: int = 0, a: int = 0, thread: int = 0) -> None:
         if self._crew is None:
             return
-        try:
-            self._crew.send(crew_wire.encode(word, endpoint, 0, a))
-        except OSError as error:
-            # The master holds the other end as long as it lives, so this is a queue that nobody reads.
-            log.error("crew link: %s not sent: %s", word.name, error)
+        with self._saying:
+            self._said.append(crew_wire.encode(word, endpoint, thread, a))
+            self._hand_on()
+
+    def say(self, word: Word, thread: int, serial: int) -> None:
+        """Tell the dispatcher something about one request. Any thread."""
+        self._say(word, a=serial, thread=thread)
+        if self._said:
+            self.ring()
+
+    def _hand_on(self) -> None:
+        """Send what was said, in order; what there is no room for waits for the next turn of the loop."""
+        assert self._crew is not None
+        while self._said:
+            try:
+                self._crew.send(self._said[0])
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # The master holds the other end as long as it lives.
+                log.error("crew link: %d words not sent: %s", len(self._said), error)
+                self._said.clear()
+                return
+            self._said.popleft()
 
     def _on_crew(self) -> None:
         assert self._crew is not None
@@ -183,6 +216,12 @@ class Service:
             assert self._room is not None
             offset = message.b & ~crew_wire.LAST_PIECE
             self._room.feed(message.thread, message.a, offset, bool(message.b & crew_wire.LAST_PIECE), message.data)
+        elif word is Word.CREDIT:
+            assert self._room is not None
+            self._room.credit(message.a)
+        elif word is Word.DETACHED:
+            assert self._room is not None
+            self._room.moves(message.a, message.b)
         elif word is Word.RESUME:
             self._introduce()
         elif word is Word.LEFT:
@@ -218,6 +257,7 @@ class Service:
             origin = self._room.origins[index]
             if origin.proof == responder.generation and not origin.dead:
                 self._say(Word.SYNC, index, a=origin.epoch)
+        self._room.ask_again()
         if self._draining:
             self._say(Word.LEAVE)
 

@@ -2,22 +2,70 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from m2serve.errors import ClientGone
+from m2serve.gateways.base import UNLIMITED
 from m2serve.message import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class FakeChannel:
-    """Records messages. *gone_after*: the client leaves when that many messages have arrived."""
+    """Records messages.
 
-    def __init__(self, gone_after: int | None = None) -> None:
+    Args:
+        gone_after: the client leaves when that many messages have arrived.
+        credit: bytes that may leave; None: nobody counts.
+        detachable: the answer may go on without its thread.
+    """
+
+    def __init__(self, gone_after: int | None = None, *, credit: int | None = None, detachable: bool = False) -> None:
+        self.credit = UNLIMITED if credit is None else credit
+        self.limited = credit is not None
+        self.detachable = detachable
+        self.asked = 0
+        self.look: Callable[[], None] | None = None
         self.messages: list[bytes] = []
         self.closed = False
         self.over = False
         self.gone_after = gone_after
         self.gone = gone_after == 0
 
+    def connected(self) -> bool:
+        return not self.gone
+
+    def allowed(self) -> int:
+        return self.credit
+
+    def ask(self) -> int:
+        self.asked += 1
+        return self.credit
+
+    def watch(self, look: Callable[[], None]) -> None:
+        self.look = look
+
+    def settle(self) -> None:
+        pass
+
+    def grant(self, count: int) -> None:
+        """The client has read so much."""
+        self.credit += count
+        if self.look is not None:
+            self.look()
+
+    def leave(self) -> None:
+        """The client leaves."""
+        self.gone = True
+        if self.look is not None:
+            self.look()
+
     def send(self, *parts: bytes) -> None:
         message = b"".join(parts)
+        assert len(message) <= self.credit, "more than is allowed"
+        if self.limited:
+            self.credit -= len(message)
         assert message, "an empty message would close the connection"
         assert not self.closed, "a message after the close"
         assert not self.over, "a message after the last one"
@@ -28,10 +76,13 @@ class FakeChannel:
         if len(self.messages) == self.gone_after:
             self.gone = True
 
-    def send_last(self, *parts: bytes) -> None:
+    def send_last(self, *parts: bytes) -> bool:
         assert not self.messages, "not a complete answer"
+        if sum(map(len, parts)) > self.credit:
+            return False
         self.send(*parts)
         self.over = True
+        return True
 
     def close(self) -> None:
         assert not self.closed, "closed twice"

@@ -114,16 +114,19 @@ class Connection:
     # --- inside -----------------------------------------------------------------------
 
     def _more(self) -> bool:
+        data = self._receive()
+        self._buffer += data
+        return bool(data)
+
+    def _receive(self) -> bytes:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError(f"no answer within {self.timeout} s; so far {self._buffer[:80]!r}")
         self.socket.settimeout(left)
         try:
-            data = self.socket.recv(65536)
+            return self.socket.recv(65536)
         except ConnectionError:
-            data = b""
-        self._buffer += data
-        return bool(data)
+            return b""
 
     def _until(self, mark: bytes) -> bytes:
         while mark not in self._buffer:
@@ -133,9 +136,15 @@ class Connection:
         return found
 
     def _exactly(self, size: int) -> bytes:
-        while len(self._buffer) < size:
-            if not self._more():
-                raise Closed(self._buffer)
+        if len(self._buffer) < size:
+            # joined once: 30 MB that grow by 64 KiB would be copied again and again
+            parts, missing = [self._buffer], size - len(self._buffer)
+            while missing > 0:
+                parts.append(self._receive())
+                if not parts[-1]:
+                    raise Closed(b"".join(parts))
+                missing -= len(parts[-1])
+            self._buffer = b"".join(parts)
         found, self._buffer = self._buffer[:size], self._buffer[size:]
         return found
 
@@ -170,7 +179,7 @@ class Connection:
             response.framing, response.body = "close", self.read_to_end()
 
     def _chunks(self) -> bytes:
-        body = b""
+        body = bytearray()
         try:
             while True:
                 line = self._until(b"\r\n")
@@ -181,9 +190,9 @@ class Connection:
                 if self._exactly(2) != b"\r\n":
                     raise BadResponse("no line end behind a chunk")
                 if size == 0:
-                    return body
+                    return bytes(body)
         except Closed as closed:
-            raise Closed(body + closed.partial) from None
+            raise Closed(bytes(body) + closed.partial) from None
 
 
 def close_all() -> None:

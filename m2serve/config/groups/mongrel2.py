@@ -62,5 +62,12 @@ class Mongrel2Group:
         Seconds(45),
         "How often Mongrel2 is told not to cull connections whose answers take long; 0: never.",
     )
+    response_buffer: Bytes = option(
+        Bytes(1024 * 1024), "How much of an answer may wait for a slow client in memory; the rest waits on disk."
+    )
+    response_spool: Bytes = option(
+        Bytes(1024**3),
+        "How much of an answer may wait on disk, in a temporary file; beyond it the application waits. 0: no file.",
+    )
     queue_limit: int = option(1000, "Requests that may wait for a thread; more are answered 503.", minimum=1)
     queue_timeout: Seconds = option(Seconds(30), "How long a request may wait for a thread; then it is answered 503.")

@@ -9,26 +9,32 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from support.channel import FakeChannel, FakeClock, make_request
 from support.validator import Parsed, read_answer, validated
 
-from m2serve.gateways.flusher import Flusher
-from m2serve.gateways.wsgi import WsgiGateway
+from m2serve.gateways.courier import Courier
+from m2serve.gateways.wsgi import Pending, WsgiGateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from m2serve.gateways.base import Outcome
-    from m2serve.gateways.flusher import Holder
+    from m2serve.gateways.courier import Holder
 
 
-class HeldBack(Flusher):
-    """A flusher whose rounds the test calls."""
+class HeldBack(Courier):
+    """A courier whose rounds the test calls; everybody is always due."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked = 0
+        self.holders: list[Holder] = []
 
-    def later(self, holder: Holder) -> None:
+    def later(self, holder: Holder, delay: float) -> None:
         self.asked += 1
-        self._waiting.append(holder)
+        if holder not in self.holders:
+            self.holders.append(holder)
+
+    def round(self) -> None:
+        holders, self.holders = self.holders, []
+        self.holders += [holder for holder in holders if holder.flow() is not None]
 
 
 class OneApp:
@@ -46,10 +52,10 @@ class Served(NamedTuple):
     channel: FakeChannel
     answer: Parsed
     clock: FakeClock
-    flusher: HeldBack
+    courier: HeldBack
 
 
-def gateway(app: Any, clock: FakeClock, flusher: HeldBack) -> WsgiGateway:
+def gateway(app: Any, clock: FakeClock, courier: HeldBack, **limits: int) -> WsgiGateway:
     return WsgiGateway(
         OneApp(app),
         multithread=True,
@@ -57,10 +63,11 @@ def gateway(app: Any, clock: FakeClock, flusher: HeldBack) -> WsgiGateway:
         server_name_default="node.example",
         errors=io.StringIO(),
         logger=logging.getLogger("m2serve.test"),
-        flusher=flusher,
+        courier=courier,
         clock=clock,
         sleep=clock.sleep,
         wall_clock=lambda: 784111777.5,
+        **limits,
     )
 
 
@@ -73,16 +80,17 @@ def serve(
     *,
     channel: FakeChannel | None = None,
     clock: FakeClock | None = None,
-    flusher: HeldBack | None = None,
+    courier: HeldBack | None = None,
     wrap: Callable[[Any], Any] = validated,
     **more: Any,
 ) -> Served:
     """Serve one request and judge what left: the strict reader raises on any fault."""
     channel = channel or FakeChannel()
     clock = clock or FakeClock()
-    flusher = flusher or HeldBack()
+    courier = courier or HeldBack()
     request = make_request(method, uri, headers, body, **more)
-    outcome = gateway(wrap(app), clock, flusher).handle(request, channel, "id-1")
+    outcome = gateway(wrap(app), clock, courier).handle(request, channel, "id-1")
+    assert not isinstance(outcome, Pending), "nobody is to go on with it"
     if channel.gone or not channel.messages:
         answer = Parsed(0, [], b"", True)
     else:
@@ -91,4 +99,4 @@ def serve(
         assert outcome.status == answer.status
         assert outcome.header_count == len(answer.headers)
         assert outcome.header_bytes == channel.sent.index(b"\r\n\r\n") + 4
-    return Served(outcome, channel, answer, clock, flusher)
+    return Served(outcome, channel, answer, clock, courier)

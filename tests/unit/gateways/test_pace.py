@@ -9,8 +9,8 @@ import pytest
 from serving import HeldBack, serve
 from support.channel import FakeChannel, FakeClock
 
-from m2serve.gateways.flusher import Flusher
-from m2serve.gateways.pace import Pace
+from m2serve.gateways.courier import Courier
+from m2serve.gateways.pace import JOIN, LARGEST_BLOCK, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,27 +26,39 @@ def streamed(generate: Any, headers: Any = ()) -> Any:
 
 def test_bucket() -> None:
     clock = FakeClock()
-    pace = Pace(clock, clock.sleep, burst=2, interval=0.5)
-    assert [pace.take() for _ in range(3)] == [True, True, False]
+    pace = Pace(clock, burst=2, interval=0.5)
+
+    def take() -> bool:
+        if pace.delay():
+            return False
+        pace.spend(1)
+        return True
+
+    assert [take() for _ in range(3)] == [True, True, False]
     clock.now += 0.25
-    assert not pace.take()
+    assert not take()
+    assert pace.delay() == pytest.approx(0.25)
     clock.now += 0.25
-    assert pace.take()
+    assert take()
     clock.now += 100
-    assert [pace.take() for _ in range(3)] == [True, True, False]
-    pace.wait()
-    assert clock.naps == [pytest.approx(0.5)]
-    clock.now += 0.5
-    pace.wait()
-    assert len(clock.naps) == 1
+    assert [take() for _ in range(3)] == [True, True, False]
 
 
-def test_bucket_when_time_stands_still() -> None:
+def test_blocks_grow_and_the_largest_take_their_time() -> None:
+    """With the one being written Mongrel2 takes 16 messages unread: so much must fit into the first of them."""
     clock = FakeClock()
-    pace = Pace(clock, lambda seconds: None, burst=1, interval=0.5)
-    for _ in range(5):
-        pace.wait()
-    assert not pace.take()
+    pace = Pace(clock)
+    sent = []
+    while len(sent) < 20:
+        clock.now += pace.delay()
+        assert pace.delay() == 0
+        sent.append(pace.block)
+        pace.spend(pace.block)
+    assert sum(sent[:15]) > 90_000_000
+    before = clock.now
+    clock.now += pace.delay()
+    pace.spend(pace.block)
+    assert clock.now - before == pytest.approx(LARGEST_BLOCK / JOIN / 1000, abs=0.002)
 
 
 def test_slow_pieces_leave_at_once() -> None:
@@ -96,27 +108,27 @@ def test_a_body_at_hand_is_one_message() -> None:
 def test_held_pieces_leave_while_the_application_is_silent() -> None:
     clock = FakeClock()
     channel = FakeChannel()
-    flusher = HeldBack()
+    courier = HeldBack()
 
     def generate() -> Any:
         for number in range(12):
             yield b"%x" % number
         assert len(channel.messages) == 8
-        flusher.round()
+        courier.round()
         assert len(channel.messages) == 8  # no token yet
         clock.now += 0.002
-        flusher.round()
+        courier.round()
         assert channel.messages[-1] == b"4\r\n89ab\r\n"
-        flusher.round()
+        courier.round()
         assert len(channel.messages) == 9
 
-    served = serve(streamed(generate), clock=clock, channel=channel, flusher=flusher)
+    served = serve(streamed(generate), clock=clock, channel=channel, courier=courier)
     assert served.answer.body == b"0123456789ab"
-    assert flusher.asked == 1
+    assert courier.asked == 1
 
 
 def test_nothing_is_flushed_after_a_failure() -> None:
-    flusher = HeldBack()
+    courier = HeldBack()
     clock = FakeClock()
 
     def generate() -> Any:
@@ -124,27 +136,27 @@ def test_nothing_is_flushed_after_a_failure() -> None:
             yield b"x"
         raise RuntimeError
 
-    served = serve(streamed(generate), clock=clock, flusher=flusher)
+    served = serve(streamed(generate), clock=clock, courier=courier)
     assert served.channel.closed
     clock.now += 1
-    flusher.round()  # the channel would object
+    courier.round()  # the channel would object
     assert served.answer.truncated
 
 
 def test_flushing_to_a_client_that_left() -> None:
-    flusher, clock, channel = HeldBack(), FakeClock(), FakeChannel()
+    courier, clock, channel = HeldBack(), FakeClock(), FakeChannel()
 
     def generate() -> Any:
         for _ in range(12):
             yield b"x"
         channel.gone = True
         clock.now += 1
-        flusher.round()
+        courier.round()
         yield b"y"
         raise AssertionError("went on")
 
     assert (
-        serve(streamed(generate), clock=clock, flusher=flusher, channel=channel).outcome.error == "the client has left"
+        serve(streamed(generate), clock=clock, courier=courier, channel=channel).outcome.error == "the client has left"
     )
 
 
@@ -160,19 +172,32 @@ class Waiting:
         self.fails = fails
         self.done = threading.Event()
 
-    def flush(self) -> bool:
+    def flow(self) -> float | None:
         self.rounds -= 1
         if self.rounds == 0:
             self.done.set()
             if self.fails:
                 raise OSError("broken")
-        return self.rounds > 0
+        return 0.001 if self.rounds > 0 else None
 
 
-def test_the_thread_of_the_flusher() -> None:
-    flusher = Flusher(sleep=lambda seconds: None)
+def test_the_thread_of_the_courier() -> None:
+    courier = Courier()
     for holder in (Waiting(3), Waiting(1, fails=True), Waiting(2)):
-        flusher.later(holder)
+        courier.later(holder, 0.001)
         assert holder.done.wait(10)
-    assert flusher._thread is not None
-    assert flusher._thread.is_alive()
+    assert courier._thread is not None
+    assert courier._thread.is_alive()
+
+
+def test_the_courier_is_woken_early_and_calls_once() -> None:
+    courier = Courier()
+    patient, late = Waiting(1), Waiting(1)
+    courier.later(late, 3600)
+    courier.later(patient, 3600)
+    courier.wake(patient)
+    courier.wake(patient)
+    assert patient.done.wait(10)
+    courier.wake(late)
+    assert late.done.wait(10)
+    assert (patient.rounds, late.rounds) == (0, 0)

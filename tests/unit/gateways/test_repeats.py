@@ -62,8 +62,11 @@ class App:
         return [text.encode()]
 
 
+OBJECTS = ("wsgi.input", "wsgi.errors", "m2serve.connected")
+
+
 def comparable(environ: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in environ.items() if key not in ("wsgi.input", "wsgi.errors")}
+    return {key: value for key, value in environ.items() if key not in OBJECTS}
 
 
 @pytest.mark.parametrize("name", BLOCKS)
