@@ -46,17 +46,29 @@ def _closed_connections() -> Iterator[None]:
 
 
 @pytest.fixture
-def start_mongrel2(tmp_path: Path) -> Iterator[Callable[..., Mongrel2]]:
+def public_path() -> Iterator[Callable[[], Path]]:
+    """Makes directories for what runs as another user, who cannot go through those of pytest."""
+    made: list[Path] = []
+
+    def make() -> Path:
+        made.append(Path(tempfile.mkdtemp(prefix="m2serve-tests-")))
+        made[-1].chmod(0o755)
+        return made[-1]
+
+    yield make
+    for directory in made:
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def start_mongrel2(tmp_path: Path, public_path: Callable[[], Path]) -> Iterator[Callable[..., Mongrel2]]:
     """Start a Mongrel2; several calls start several."""
     require()
     started: list[Mongrel2] = []
-    public: list[Path] = []
 
     def start(**options: object) -> Mongrel2:
         if {"owner", "user"} & options.keys():
-            # Other users cannot go through pytest's own directories.
-            public.append(directory := Path(tempfile.mkdtemp(prefix="m2serve-tests-")))
-            directory.chmod(0o755)
+            directory = public_path()
         else:
             directory = tmp_path / f"m{len(started)}"
             directory.mkdir()
@@ -67,8 +79,6 @@ def start_mongrel2(tmp_path: Path) -> Iterator[Callable[..., Mongrel2]]:
     yield start
     for mongrel2 in started:
         mongrel2.kill()  # leaving in good order takes it a second, and it has nothing to lose
-    for directory in public:
-        shutil.rmtree(directory)
 
 
 @pytest.fixture
@@ -78,14 +88,17 @@ def mongrel2(start_mongrel2: Callable[..., Mongrel2]) -> Mongrel2:
 
 
 @pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def start_server(tmp_path: Path, public_path: Callable[[], Path]) -> Iterator[Callable[..., Server]]:
     """Run m2serve with arguments; at the end nothing of it may be left, nor an unexpected word in its log."""
     started: list[Server] = []
     numbers = itertools.count()
 
     def start(*args: str, **options: object) -> Server:
-        directory = tmp_path / f"s{next(numbers)}"
-        directory.mkdir()
+        if "user" in options:
+            directory = public_path()
+        else:
+            directory = tmp_path / f"s{next(numbers)}"
+            directory.mkdir()
         server = Server(directory, *args, **options)  # type: ignore[arg-type]
         started.append(server)
         return server

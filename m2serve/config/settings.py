@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-
 @dataclass(frozen=True)
 class Settings(AppGroup, Mongrel2Group, ProcessGroup, MasterGroup, LogGroup):
     """Every option as an attribute.

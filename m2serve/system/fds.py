@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,7 +16,19 @@ STDIO = (0, 1, 2)
 
 def open_fds() -> list[int]:
     """Every descriptor this process holds."""
-    return sorted(int(name) for name in os.listdir("/proc/self/fd"))
+    try:
+        return sorted(int(name) for name in os.listdir("/proc/self/fd"))
+    except FileNotFoundError:
+        # a chroot without /proc; each number that is possible has to be tried
+        return [fd for fd in range(resource.getrlimit(resource.RLIMIT_NOFILE)[0]) if _is_open(fd)]
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def keep_only(kept: Iterable[int]) -> list[int]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 from support.http import get
-from support.server import APPS, wait_until
+from support.server import APPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,13 +19,6 @@ APPLICATION = ("--threads", "2", "--pythonpath", str(APPS), "--module", "probe")
 
 def database(mongrel2: Mongrel2) -> str:
     return str(mongrel2.directory / "config.sqlite")
-
-
-def upload(mongrel2: Mongrel2) -> None:
-    """A body that takes the way through a file, of which nothing is left."""
-    body = bytes(range(256)) * 1000
-    assert get(mongrel2.address, "/echo", method="POST", body=body).body == body
-    wait_until(lambda: not any((mongrel2.home / "uploads").iterdir()), 5, "the file is removed")
 
 
 @pytest.mark.parametrize("options", [(), ("--zeromq-direct",)], ids=["dispatched", "direct"])
@@ -79,30 +71,6 @@ def test_a_setting_on_the_command_line_wins(mongrel2: Mongrel2, start_server: Ca
     setting = ("--mongrel2-setting", "limits.content_length=20480")
     server = start_server("--mongrel2-config", database(mongrel2), *setting, *APPLICATION).wait_ready()
     assert "bodies over 20480 bytes" in server.log
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="a chroot needs root")
-def test_mongrel2_in_its_chroot(start_mongrel2: Callable[..., Mongrel2], start_server: Callable[..., Server]) -> None:
-    mongrel2 = start_mongrel2(scheme="ipc", chroot=True)
-    assert mongrel2.send_spec == "ipc:///run/req", "this is how Mongrel2 names it"
-    server = start_server("--mongrel2-config", database(mongrel2), *APPLICATION).wait_ready()
-    assert get(mongrel2.address).text == "hello\n"
-    assert f"requests from ipc://{mongrel2.root}/run/req" in server.log
-    assert f"chroot {mongrel2.root}," in server.log
-    upload(mongrel2)
-    assert "WARNING" not in server.log
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="becomes somebody else")
-def test_a_chroot_that_did_not_happen(
-    start_mongrel2: Callable[..., Mongrel2], start_server: Callable[..., Server]
-) -> None:
-    mongrel2 = start_mongrel2(scheme="ipc", chroot=True, user=65534)
-    server = start_server("--mongrel2-config", database(mongrel2), *APPLICATION).wait_ready()
-    assert get(mongrel2.address).text == "hello\n"
-    assert "chroot" not in server.log
-    upload(mongrel2)
-    assert "WARNING" not in server.log
 
 
 # --- mistakes -------------------------------------------------------------------------

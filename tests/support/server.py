@@ -40,6 +40,8 @@ class Server:
         directory: for the log and, unless *cwd* says otherwise, the current directory.
         args: of the command line.
         environment: variables besides ours.
+        user: number of the user and group it runs as.
+        program: what Python runs, and its first arguments.
     """
 
     def __init__(
@@ -48,11 +50,15 @@ class Server:
         *args: str,
         environment: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        user: int | None = None,
+        program: tuple[str, ...] = ("-m", "m2serve"),
     ) -> None:
         self.args = args
         self.log_path = directory / "m2serve.log"
         self.temporary = directory / "tmp"
         self.temporary.mkdir()
+        if user is not None:
+            os.chown(self.temporary, user, user)
         self._allowed: list[str] = []
         self._killed = False
         # pids come back: what was born before us is not ours
@@ -60,7 +66,7 @@ class Server:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "m2serve", *args],
+                [sys.executable, *program, *args],
                 cwd=cwd or directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -74,6 +80,9 @@ class Server:
                     **(environment or {}),
                 },
                 start_new_session=True,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else (),
             )
 
     # --- its log ----------------------------------------------------------------------
