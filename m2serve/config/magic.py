@@ -43,6 +43,6 @@ def first_file_magic(magic: dict[str, str]) -> dict[str, str]:
 def _djb33x(text: str) -> int:
     """Bernstein's hash with exclusive or, 32 bits."""
     value = 5381
-    for byte in text.encode("utf-8", "surrogateescape"):
+    for byte in text.encode("utf-8", "surrogatepass"):
         value = ((value << 5) + value ^ byte) & 0xFFFFFFFF
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -138,7 +139,7 @@ class Reader:
         path, section = split_section(text)
         path = path or (split_section(including[-1])[0] if including else "")
         name = f"{path}:{section}" if section else path
-        if name in including or len(including) >= _MAX_INCLUDES:
+        if self._identity(name) in map(self._identity, including) or len(including) >= _MAX_INCLUDES:
             raise ConfigError(f"{name} includes itself")
         kind = FORMAT_OF_KEY.get(entry.key) or self._kind(path)
         content = self._outside.fetch(path, self._directory).removeprefix("\ufeff")
@@ -155,6 +156,10 @@ class Reader:
             self._line(Entry(line.key, line.value, origin, magic=source.magic, item=source.item), source)
         if source.block is not None:
             self.findings.warnings.append(f"{source.block.opener}: expected an end; it reaches to the file's")
+
+    def _identity(self, name: str) -> str:
+        """The same for all ways to write a file's name."""
+        return os.path.normpath(os.path.join(self._directory, name))
 
     def _kind(self, path: str) -> str:
         ending = path.rpartition(".")[2].lower()

@@ -46,7 +46,16 @@ def add(content: Content, key: str, value: object, number: int) -> None:
     """Add a key whose value is a scalar, or a list of them: a list repeats the key."""
     for one in value if isinstance(value, list) else [value]:
         text = scalar(one)
-        if text is None:
+        if text is None or not _is_text(text):
             content.problems.append((number, f"{key}: expected text, a number, true or false, or a list of them"))
         else:
             content.lines.append(Line(key, text, number))
+
+
+def _is_text(text: str) -> bool:
+    """Whether the system could take it: JSON can write halves of characters, which no file name can hold."""
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True

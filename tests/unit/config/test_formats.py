@@ -137,6 +137,7 @@ def test_yaml_that_is_not_read(text: str, number: int, words: str) -> None:
         ('{"uwsgi": {"a": 1\n "b": 2}}', 2, "delimiter"),
         ('{"uwsgi": {"a": {"b": 1}}}', 1, "a: expected text, a number"),
         ('{"uwsgi": {"a": [[1]]}}', 1, "a: expected text, a number"),
+        ('{"uwsgi": {"a": "\\ud800"}}', 1, "a: expected text, a number"),
         ('{"uwsgi": 5}', 1, "expected an object"),
         ('{"uwsgi": {}}\n}', 2, "expected nothing after"),
         ("{a: 1}", 1, "expected a key"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,9 +10,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from m2serve.config.settings import Settings, load
-from m2serve.config.table import OPTIONS
+from m2serve.config.outside import Outside
+from m2serve.config.report import as_ini, check_report
+from m2serve.config.settings import Settings, examine, load
+from m2serve.config.table import FOREIGN, OPTIONS
 from m2serve.config.values import AppRef
+from m2serve.config.words import CONDITIONS, GRAMMAR
 from m2serve.endpoint import ZmqPair
 from m2serve.errors import ConfigError
 
@@ -237,20 +241,57 @@ def test_settings_cannot_be_changed() -> None:
         Settings().processes = 2  # type: ignore[misc]
 
 
-NAMES = st.sampled_from([option.name for option in OPTIONS] + ["ini", "include", "set", "set-ph", "x", "y"])
-VALUES = st.one_of(
-    st.text(), st.sampled_from(["%(x)", "%(y)", "%%", "%d", ":uwsgi", "a=b", "app.ini", "1 ; c", PAIR, "$(A)"])
+WORDS = [option.name for option in OPTIONS] + [row.name for row in FOREIGN] + [*GRAMMAR, *CONDITIONS, "end", "x", "y"]
+NAMES = st.sampled_from(WORDS)
+PIECES = [
+    "%(x)",
+    "%(y + 1)",
+    "%(_)",
+    "%(",
+    ")",
+    "%%",
+    "%d",
+    "$(A)",
+    "@(app.ini)",
+    ":uwsgi",
+    "a=b",
+    "app.ini",
+    "1 ; c",
+    PAIR,
+]
+VALUES = st.one_of(st.text(), st.sampled_from(PIECES), st.lists(st.sampled_from(PIECES)).map(" ".join))
+PAIRS = st.tuples(NAMES, VALUES)
+LINES = st.one_of(st.text(), PAIRS.map(" = ".join), NAMES)
+INI = st.tuples(st.sampled_from(["[uwsgi]", "", "[", "\ufeff[m2serve]"]), st.lists(LINES, max_size=12)).map(
+    lambda parts: "\n".join([parts[0], *parts[1]])
 )
-LINES = st.one_of(st.text(), st.tuples(NAMES, VALUES).map(" = ".join), NAMES)
+YAML = st.lists(PAIRS, max_size=8).map(
+    lambda pairs: "uwsgi:\n" + "\n".join(f"  {key}: {value}" for key, value in pairs)
+)
+JSON = st.lists(PAIRS, max_size=8).map(lambda pairs: json.dumps({"uwsgi": dict(pairs)}))
+TOML = st.lists(PAIRS, max_size=8).map(
+    lambda pairs: "[uwsgi]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in dict(pairs).items())
+)
 
 
-@hypothesis_settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(LINES, max_size=12), st.sampled_from(["[uwsgi]\n", "", "[", "\ufeff[m2serve]\n"]))
-def test_any_file_gives_settings_or_a_config_error(lines: list[str], head: str) -> None:
+@hypothesis_settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.one_of(
+        st.tuples(st.just("app.ini"), INI),
+        st.tuples(st.just("app.yaml"), YAML),
+        st.tuples(st.just("app.json"), JSON),
+        st.tuples(st.just("app.toml"), TOML),
+        st.tuples(st.sampled_from(["a.ini", "a.yaml", "a.json", "a.toml"]), st.text()),
+    )
+)
+def test_any_file_gives_settings_or_a_config_error(file: tuple[str, str]) -> None:
+    name, text = file
     try:
-        load(["app.ini", *ENOUGH], {"A": "%(x)"}, lambda path: head + "\n".join(lines))
+        as_ini(load([name, *ENOUGH], {"A": "%(x)"}, lambda path: text))
     except ConfigError as error:
         assert str(error)
+    examined = examine([name, *ENOUGH], {}, Outside(read_file=lambda path: text, glob=lambda pattern: []))
+    assert check_report(examined)
 
 
 @given(st.lists(st.one_of(st.text(), st.text().map("--{}".format), NAMES.map("--{}".format)), max_size=6))
