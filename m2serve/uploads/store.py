@@ -58,6 +58,7 @@ class TempStore:
         """
         with self._place(name) as (directory, base, path):
             try:
+                _check(os.stat(base, dir_fd=directory, follow_symlinks=False), path)  # to open some files has effects
                 fd = os.open(base, _FILE, dir_fd=directory)
             except OSError as error:
                 if error.errno == errno.EACCES:
@@ -65,9 +66,7 @@ class TempStore:
                 raise UploadError(_describe(path, error)) from None
             try:
                 seen = os.fstat(fd)
-                if not stat.S_ISREG(seen.st_mode) or seen.st_nlink != 1:
-                    raise UploadError(f"{path} is not a file of Mongrel2's: mode {seen.st_mode:o}, "
-                                      f"{seen.st_nlink} links; it is left alone")  # fmt: skip
+                _check(seen, path)
                 if not _unlink(base, directory):
                     raise UploadError(f"{path} cannot be deleted: let m2serve's user write to its directory")
                 if expected is not None and seen.st_size < expected:
@@ -147,6 +146,13 @@ def _walk(root: str, directory: str) -> int:
             os.close(fd)
         fd = inner
     return fd
+
+
+def _check(seen: os.stat_result, path: str) -> None:
+    if not stat.S_ISREG(seen.st_mode) or seen.st_nlink != 1:
+        raise UploadError(
+            f"{path} is not a file of Mongrel2's (mode {seen.st_mode:o}, {seen.st_nlink} links); it is left alone"
+        )
 
 
 def _exists(base: str, directory: int) -> bool:
