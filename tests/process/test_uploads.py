@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.http import Connection, request_bytes
+from support.http import Connection, get, request_bytes
 from support.server import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from support.mongrel2 import Mongrel2
     from support.server import Server
@@ -93,3 +95,194 @@ def test_what_comes_is_what_was_sent(
             connection.close()
             connection = Connection(mongrel2.address, timeout=30)
     connection.close()
+
+
+def test_a_body_over_the_limit_is_refused_before_it_comes(
+    mongrel2: Mongrel2, upload_server: Callable[..., Server]
+) -> None:
+    upload_server("--limit-post", "1M", "--limit-post", "/large=10M")
+    for headers in ((("Content-Length", "2000000"),), (("Content-Length", "2000000"), ("Expect", "100-continue"))):
+        with Connection(mongrel2.address) as connection:
+            connection.send(request_bytes("/digest", method="POST", headers=headers))
+            answer = connection.read()
+            if answer.status == 100:
+                answer = connection.read()
+            assert (answer.status, answer.get("connection")) == (413, "close")
+            assert connection.read_to_end() == b""
+    with Connection(mongrel2.address) as connection:
+        connection.send(request_bytes("/digest", method="POST", headers=(("Transfer-Encoding", "chunked"),)))
+        for _ in range(30):  # and no end
+            connection.send(b"ea60\r\n" + bytes(60_000) + b"\r\n")
+        assert connection.read().status == 413
+    with Connection(mongrel2.address) as connection:
+        begin(connection, "/large", 2_000_000)
+        connection.send(bytes(2_000_000))
+        assert connection.read().status == 200
+        assert connection.request("/digest", method="POST", body=bytes(1000)).status == 200
+    wait_clean(mongrel2)
+
+
+def test_a_client_that_leaves_midway(mongrel2: Mongrel2, upload_server: Callable[..., Server]) -> None:
+    server = upload_server()
+    for _ in range(3):
+        with Connection(mongrel2.address) as connection:
+            begin(connection, "/", MIB)
+            connection.send(bytes(MIB // 2))
+            wait_until(lambda: left(mongrel2), 10, "the upload's file")
+    wait_clean(mongrel2)
+    assert server.stop(10) == 0, "it waits for nobody"
+
+
+def test_how_far_it_is(mongrel2: Mongrel2, upload_server: Callable[..., Server]) -> None:
+    upload_server()
+
+    def shown(name: str) -> Any:
+        return json.loads(get(mongrel2.address, f"/progress/{name}").text)
+
+    assert shown("bar") is None
+    with Connection(mongrel2.address) as by_header, Connection(mongrel2.address) as by_query:
+        begin(by_header, "/hold/1", MIB, ("X-Progress-ID", "bar"))
+        by_header.send(bytes(MIB // 2))
+        by_query.send(request_bytes("/?X-Progress-ID=foo", method="POST", headers=(("Transfer-Encoding", "chunked"),)))
+        by_query.send(b"ea60\r\n" + bytes(60_000) + b"\r\n")
+        wait_until(lambda: (shown("bar") or {}).get("received") == MIB // 2, 10, "half of it")
+        assert shown("bar") == {"received": MIB // 2, "expected": MIB, "done": False}
+        wait_until(lambda: (shown("foo") or {}).get("received") == 60_000, 10, "a chunk")
+        assert shown("foo") == {"received": 60_000, "expected": None, "done": False}
+        by_header.send(bytes(MIB // 2))
+        wait_until(lambda: (shown("bar") or {}).get("done"), 10, "all of it")
+        assert by_header.read().status == 200
+        by_query.send(b"0\r\n\r\n")
+        assert by_query.read().status == 200
+    wait_until(lambda: shown("bar") is None, 10, "the end")
+
+
+def test_a_worker_that_dies(mongrel2: Mongrel2, upload_server: Callable[..., Server]) -> None:
+    server = upload_server(processes=1, threads=1)
+    with Connection(mongrel2.address) as running, Connection(mongrel2.address) as waiting:
+        for connection in (running, waiting):
+            begin(connection, "/hold/2", MIB)
+            connection.send(bytes(MIB))
+            server.wait_log("holding 2")
+        with Connection(mongrel2.address) as midway:
+            begin(midway, "/digest", MIB)
+            midway.send(bytes(1000))
+            wait_until(lambda: len(left(mongrel2)) == 2, 10, "one that waits, one that still comes")
+            server.kill_child("worker 1")
+            assert running.read().status == 502
+            midway.send(bytes(MIB - 1000))
+            assert waiting.read().status == 200
+            assert json.loads(midway.read().text)["size"] == MIB
+    wait_clean(mongrel2)
+
+
+def test_a_client_that_leaves_while_its_upload_waits(mongrel2: Mongrel2, upload_server: Callable[..., Server]) -> None:
+    server = upload_server(processes=1, threads=1)
+    with Connection(mongrel2.address) as running:
+        running.send(request_bytes("/hold/2"))
+        server.wait_log("holding 2")
+        with Connection(mongrel2.address) as waiting:
+            begin(waiting, "/digest", MIB)
+            waiting.send(bytes(MIB))
+            wait_until(lambda: left(mongrel2), 10, "its file")
+        wait_clean(mongrel2)
+        assert server.log.count("holding") == 1
+        assert running.read().status == 200
+
+
+def test_an_application_that_fails(mongrel2: Mongrel2, upload_server: Callable[..., Server]) -> None:
+    server = upload_server()
+    server.allow("raised on purpose")
+    with Connection(mongrel2.address) as connection:
+        begin(connection, "/raise", MIB)
+        connection.send(bytes(MIB))
+        assert connection.read().status == 500
+    assert left(mongrel2) == []
+
+
+def test_a_dispatcher_that_dies(mongrel2: Mongrel2, upload_server: Callable[..., Server]) -> None:
+    server = upload_server("--limit-post", "2M", processes=1, threads=1)
+    data = random.Random(5).randbytes(MIB)
+    with (
+        Connection(mongrel2.address) as running,
+        Connection(mongrel2.address) as waiting,
+        Connection(mongrel2.address) as midway,
+        Connection(mongrel2.address) as endless,
+    ):
+        begin(running, "/hold/2", MIB)
+        running.send(data)
+        server.wait_log("holding 2")
+        begin(waiting, "/", MIB)
+        waiting.send(data)
+        begin(midway, "/", MIB)
+        midway.send(data[:1000])
+        endless.send(request_bytes("/", method="POST", headers=(("Transfer-Encoding", "chunked"),)))
+        wait_until(lambda: len(left(mongrel2)) == 3, 10, "three files")
+        mark = server.mark()
+        server.kill_child("dispatcher")
+        server.wait_log("pull taken over", after=mark)
+        midway.send(data[1000:])
+        for connection in (running, waiting, midway):
+            assert json.loads(connection.read().text)["sha256"] == hashlib.sha256(data).hexdigest()
+        for _ in range(50):
+            endless.send(b"ea60\r\n" + bytes(60_000) + b"\r\n")
+        assert endless.read().status == 413
+    wait_clean(mongrel2)
+
+
+def test_a_stop_waits_for_uploads(mongrel2: Mongrel2, upload_server: Callable[..., Server]) -> None:
+    server = upload_server()
+    with Connection(mongrel2.address) as midway, Connection(mongrel2.address) as late:
+        begin(midway, "/", MIB)
+        midway.send(bytes(1000))
+        wait_until(lambda: left(mongrel2), 10, "its file")
+        server.signal(signal.SIGTERM)
+        server.wait_log("stop")
+        wait_until(lambda: refused(late), 10, "a refusal of what comes late")
+        assert get(mongrel2.address, "/digest").status == 200, "all else is served meanwhile"
+        midway.send(bytes(MIB - 1000))
+        assert json.loads(midway.read().text)["size"] == MIB
+        assert server.wait(10) == 0
+    wait_clean(mongrel2)
+
+
+def refused(connection: Connection) -> bool:
+    begin(connection, "/", MIB)
+    return connection.read().status == 503
+
+
+def test_a_stop_has_an_end(mongrel2: Mongrel2, upload_server: Callable[..., Server]) -> None:
+    server = upload_server("--worker-reload-mercy", "2")
+    with Connection(mongrel2.address) as midway:
+        begin(midway, "/", MIB)
+        midway.send(bytes(1000))
+        wait_until(lambda: left(mongrel2), 10, "its file")
+        server.signal(signal.SIGTERM)
+        assert midway.read().status == 503
+        assert server.wait(10) == 0
+    wait_clean(mongrel2)
+
+
+def test_a_store_that_is_not_known(mongrel2: Mongrel2, serve: Callable[..., Server]) -> None:
+    server = serve(mongrel2, module="uploads")
+    with Connection(mongrel2.address) as connection:
+        begin(connection, "/", MIB)
+        assert connection.read().status == 500
+    server.wait_log(r"reason=an upload to the file .*upload\.[A-Za-z0-9]{6}.*mongrel2-config.*mongrel2-setting")
+    wait_clean(mongrel2)
+
+
+def test_a_wrong_chroot(mongrel2: Mongrel2, upload_server: Callable[..., Server], tmp_path: Path) -> None:
+    """A file that is not where we think it is: the log says where that was, and what to set."""
+    server = upload_server()
+    with Connection(mongrel2.address) as connection:
+        begin(connection, "/", MIB)
+        connection.send(bytes(1000))
+        wait_until(lambda: left(mongrel2), 10, "its file")
+        (name,) = left(mongrel2)
+        (mongrel2.directory / name).rename(tmp_path / name)
+        connection.send(bytes(MIB - 1000))
+        assert connection.read().status == 500
+        assert connection.read_to_end() == b""
+    server.wait_log(rf"refused status=500 .*{name}: no such file.*mongrel2-chroot")
+    assert get(mongrel2.address, "/digest").status == 200
