@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 WINDOW: Final = 102400
 """Bytes; a constant of Mongrel2."""
 
+_PATIENCE: Final = 10.0
+"""Seconds without a word from a Mongrel2 of which we only were told that it gives credits."""
+
 _INDEX_BITS: Final = 16
 _MASK: Final = (1 << _INDEX_BITS) - 1
 _DEBT_BITS: Final = 17
@@ -86,14 +89,31 @@ def settle(card: Card, cell: int, taken: Taken) -> None:
 def credited(intake: Intake, conn: bytes, count: int) -> None:
     """Mongrel2 says that it has written so many bytes to a client."""
     debts = intake.debts
+    if debts is None or intake.marks_credits:
+        intake.count_debts(proven=True)
     if debts is None:
-        intake.count_debts()
         return  # nobody has counted what these bytes were
     taken = intake.current.get(conn)
     if taken is None or taken.state is not State.HANDED:
         debts.lower(int(conn), count)
     elif taken.metered:
         _grow(taken, count)
+
+
+def stalled(intake: Intake, now: float) -> list[Taken]:
+    """Requests that wait for credit of a Mongrel2 that has never given any, and it seems, never will."""
+    before = now - _PATIENCE
+    return [
+        taken
+        for taken in intake.current.values()
+        if taken.metered and taken.state is State.HANDED and max(taken.handed, taken.arrived) < before and _waits(taken)
+    ]
+
+
+def _waits(taken: Taken) -> bool:
+    assert taken.crew is not None
+    card = taken.crew.card
+    return bool(card.words[card.base(taken.drain or taken.slot) + cards.WAITING])
 
 
 def _grow(taken: Taken, count: int) -> None:

@@ -111,8 +111,10 @@ class Intake:
         """Handler identities seen for the first time."""
         self.debts: Debts | None = Debts(ring.debts) if ring.words[ledger.FLOW] else None
         """What connections owe; None: Mongrel2 is not known to give download credits."""
-        self.marks_credits = self.debts is None
-        """Whether requests that speak of download credits come as Marked."""
+        self.marks_credits = ring.words[ledger.FLOW] != ledger.PROVEN
+        """Whether requests that speak of download credits come as Marked: they prove that there are such."""
+        self.doubts_credits = ring.words[ledger.FLOW] == ledger.PRESUMED
+        """Whether requests may wait for credit of a Mongrel2 that has never given any."""
         self.credited: Callable[[bytes, int], None] = partial(credits.credited, self)
         self._flow_control = flow_control
         self.retry_at = 0.0
@@ -213,7 +215,7 @@ class Intake:
             words[word] = 0
         self._forget_debts()
         if self._flow_control:
-            self.count_debts()
+            self.count_debts(proven=False)
         words[ledger.OPENING] = self._handshake.taken
         self.epoch += 1
         words[ledger.EPOCH] = self.epoch
@@ -252,13 +254,21 @@ class Intake:
             self._complained = reason
             log.warning("pull waits for Mongrel2 endpoint=%s reason=%s", self.pair.send, reason)
 
-    def count_debts(self) -> None:
-        """This Mongrel2 gives download credits: count them from now on."""
+    def count_debts(self, *, proven: bool) -> None:
+        """This Mongrel2 gives download credits, or is said to: count them from now on."""
         if self.debts is None:
             self.debts = Debts(self.ring.debts)
-            self.words[ledger.FLOW] = 1
-            self.marks_credits = False
+            self.words[ledger.FLOW] = ledger.PRESUMED
+            self.doubts_credits = True
+        if proven and self.marks_credits:
+            self.words[ledger.FLOW] = ledger.PROVEN
+            self.marks_credits = self.doubts_credits = False
             log.info("flow control endpoint=%s", self.pair.send)
+
+    def disbelieve_credits(self) -> None:
+        """It does not give any."""
+        self._flow_control = False
+        self._forget_debts()
 
     def _forget_debts(self) -> None:
         """A new connection: perhaps to a Mongrel2 that was started anew."""
@@ -494,7 +504,7 @@ class Intake:
         self.origin = Origin(self.epoch)
         self.phase = Phase.OPEN
         if self._flow_control:
-            self.count_debts()
+            self.count_debts(proven=False)
         if words[ledger.PHASE] == ledger.LEAVING:
             self.phase = Phase.LEAVING
             with suppress(OSError):  # done already, and perhaps Mongrel2 has closed its half

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from m2serve.config.postlimits import PostLimits
+from m2serve.dispatcher import credits
 from m2serve.dispatcher.credits import WINDOW, settle
 from m2serve.dispatcher.crew import Crew
 from m2serve.dispatcher.drains import found_in
@@ -232,6 +233,8 @@ class Dispatcher:
             if intake.phase is not Phase.OPEN:
                 intake.tick(now)
             intake.free_if_due()
+            if intake.doubts_credits and (stalled := credits.stalled(intake, now)):
+                self._disbelieve(intake, stalled)
             self._flush(intake)
         for index, responder in enumerate(self._responders):
             if responder.deadline() is not None:
@@ -440,6 +443,18 @@ class Dispatcher:
             if intake.phase is Phase.OPEN and (messages := self._keep_alive.messages(intake, now)):
                 self._outboxes[intake.index].put(messages, [])
                 self._flush(intake)
+
+    def _disbelieve(self, intake: Intake, stalled: list[Taken]) -> None:
+        """Close those who would wait for ever, and count no more."""
+        log.error(
+            "no download credits endpoint=%s: they were expected, and none came in 10 s; connections closed=%d; does "
+            "Mongrel2 run with download.flow_control=1? Start it anew, or say mongrel2-setting download.flow_control=0",
+            intake.pair.send, len(stalled),
+        )  # fmt: skip
+        intake.disbelieve_credits()
+        for taken in stalled:
+            self._router.gone(intake, taken.conn)
+            self._close_later(taken)
 
     def _close_later(self, taken: Taken) -> None:
         due = time.monotonic() + _BROKEN_ANSWER_PAUSE

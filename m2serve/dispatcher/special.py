@@ -34,7 +34,7 @@ class Special:
                 return
             request = mongrel2.parse(marked.raw)
             if taken.intake.marks_credits and mongrel2.granted_credits(request) is not None:
-                taken.intake.count_debts()  # before the first answer leaves
+                taken.intake.count_debts(proven=True)  # before the first answer leaves
             if self.streams.begins(taken, request) or not self._uploads.took(taken, request):
                 self._router.arrive(taken)
         except RemoteProtocolError:

@@ -15,7 +15,7 @@ Words of an endpoint, all written by the dispatcher alone:
 - ``GIANT``, ``SKIP``: bytes between these two positions belong to a refused message and are not looked at
 - ``AWAKE``: the epoch while the dispatcher is at work and could send answers of that epoch, else 0
 - ``CONSUMED``: Unix sockets only, position behind the last byte removed from the socket
-- ``FLOW``: 1 if this Mongrel2 is known to give download credits
+- ``FLOW``: PRESUMED: this Mongrel2 is said to give download credits; PROVEN: it has given some
 
 Beside them stand counters with one writer each: requests served, per worker. Behind the rings lies a table an endpoint
 for what its connections owe (``dispatcher/credits.py``), and behind those the table of running uploads.
@@ -49,6 +49,9 @@ BASE: Final = 7
 AWAKE: Final = 8
 GIANT: Final = 9
 FLOW: Final = 10
+
+PRESUMED: Final = 1
+PROVEN: Final = 2
 
 NONE: Final = 0
 ESTABLISHED: Final = 1

@@ -27,6 +27,7 @@ class Intake:
         self.current = {}
         self.pipelining = set()
         self.debts = None
+        self.marks_credits = False
         self.live = deque()
         self.ring = Ring(
             memoryview(bytearray(128)).cast("Q"),

@@ -225,7 +225,7 @@ def detached(life, one, slot=0, serial=7, credit=50_000, sent=30_000):
     words[at + cards.STATE] = cards.ANSWERING
     life.card.mails[slot] = serial
     life.intake.ring.take(one.frame)
-    life.intake.count_debts()
+    life.intake.count_debts(proven=True)
     life.card.open_drain(2, slot, serial)
     return 2
 
@@ -316,7 +316,7 @@ def test_death_before_the_cell_was_complete(life):
 
 def test_an_answer_that_was_over_leaves_its_debt_to_the_successor(life):
     (one,) = life.requests(1)
-    life.intake.count_debts()
+    life.intake.count_debts(proven=True)
     life.fill(one, 0)
     words, at = life.card.words, life.card.base(0)
     words[at + cards.STATE] = cards.ANSWERING

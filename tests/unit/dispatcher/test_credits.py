@@ -9,7 +9,7 @@ from dispatching import Node, conns, message, receive
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2serve.dispatcher.credits import WINDOW, Debts, credited, settle
+from m2serve.dispatcher.credits import WINDOW, Debts, credited, settle, stalled
 from m2serve.dispatcher.taken import Arrival
 from m2serve.transports import card as cards
 from m2serve.transports import ledger
@@ -73,7 +73,7 @@ def test_a_debt_is_lowered_and_never_below_nothing():
 @pytest.fixture
 def counting(tcp_node):
     intake = tcp_node.opened()
-    intake.count_debts()
+    intake.count_debts(proven=True)
     said = []
     intake.credited = lambda conn, count: said.append((conn, count))
     return tcp_node, intake, said
@@ -121,7 +121,7 @@ def test_while_nobody_counts_a_notice_comes_as_any_other(tcp_node):
 
 def test_counting_goes_on_with_a_successor(node):
     intake = node.opened()
-    intake.count_debts()
+    intake.count_debts(proven=True)
     intake.debts.put(5, 77)
     heir = node.successor()
     assert not heir.marks_credits
@@ -130,7 +130,7 @@ def test_counting_goes_on_with_a_successor(node):
 
 def test_a_new_connection_is_perhaps_another_mongrel2(node):
     intake = node.opened()
-    intake.count_debts()
+    intake.count_debts(proven=True)
     intake.debts.put(5, 77)
     intake.fail("gone", time.monotonic())
     intake.tick(intake.retry_at)
@@ -138,7 +138,7 @@ def test_a_new_connection_is_perhaps_another_mongrel2(node):
     node.send(zmtp.GREETING + zmtp.ready(b"PUSH"))
     node.open(intake)
     assert (intake.debts, intake.marks_credits, intake.words[ledger.FLOW]) == (None, True, 0)
-    intake.count_debts()
+    intake.count_debts(proven=True)
     assert intake.debts.of(5) == 0
 
 
@@ -150,8 +150,24 @@ def test_what_is_known_needs_no_sign(tmp_path):
     node.send(zmtp.GREETING + zmtp.ready(b"PUSH"))
     node.open(intake)
     assert intake.debts is not None
+    assert intake.marks_credits, "it is not proven"
+    node.send(message(3) + notice(3, 100))
+    assert conns(receive(intake, 1)) == [3]
     assert not intake.marks_credits
+    assert not node.successor().marks_credits
     node.close()
+
+
+def test_what_is_not_true_is_found_out(owing):
+    """Told that there are credits; but none ever come."""
+    a = owing.worker(2)
+    intake = owing.intakes[0]
+    one, other = owing.arrive(5, arrived=100.0), owing.arrive(6, arrived=100.0)
+    a.run(other)
+    assert stalled(intake, 200.0) == []
+    a.card.words[a.card.base(one.slot) + cards.WAITING] = 1
+    assert stalled(intake, 109.0) == []
+    assert stalled(intake, 111.0) == [one]
 
 
 def test_a_notice_is_a_sign_too(tcp_node):
