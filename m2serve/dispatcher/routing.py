@@ -188,6 +188,13 @@ class Router:
             if first.crew is not None and not first.drain:
                 first.crew.keep_to_own_road(first.slot)
             first.road = cards.OWN_ROAD
+        before = first.held[-1] if first.held else first
+        if before.final:
+            taken.state = State.OVER
+            taken.intake.ring.take(taken.frame)
+            before.doomed = True
+            before.streaming |= taken.streaming
+            return
         if first.doomed or len(first.held) >= _HELD_MOST or self.waiting >= self._limit:
             taken.state = State.OVER
             taken.intake.ring.take(taken.frame)

@@ -53,6 +53,7 @@ class Streams:
             return False
         taken.kind = cards.STREAM
         taken.streaming = True
+        taken.final = b"content-length" not in request.headers
         # Answer, close and credits must arrive in that order: all by the responder of the worker.
         taken.road = cards.OWN_ROAD
         return True

@@ -194,6 +194,7 @@ class Uploads:
 
     def _belongs(self, done: Upload, taken: Taken) -> bool:
         taken.kind = cards.UPLOAD
+        taken.final = done.expected is None
         done.taken = taken
         return False
 

@@ -42,14 +42,14 @@ class StreamedUpload:
 
     @property
     def complete(self) -> bool:
-        """Mongrel2 has read it to its end."""
-        return self.input.complete
+        """All has come, and more may come: not after chunks, behind which Mongrel2 1.12.2 may garble a large body."""
+        return self.input.complete and self.length is not None
 
     def close(self) -> None:
         """The request is over. If its body is not, the connection has been closed behind the answer."""
         self._channel.expect(None)
         self.input.end()
-        if not self.complete:
+        if not self.input.complete:
             wake(self._request, self._channel)
 
     def _grant(self, credit: int) -> None:

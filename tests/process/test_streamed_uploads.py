@@ -95,29 +95,44 @@ def test_bodies_arrive_as_they_were_sent(streaming: Callable[..., Any], protocol
     assert_received(upload(mongrel2, small, "/digest/65536/0", chunked=chunked), small, chunked=chunked)
 
 
-@FRAMINGS
-def test_the_connection_is_kept_when_all_was_read(streaming: Callable[..., Any], chunked: bool) -> None:
-    mongrel2, _ = streaming()
+@pytest.mark.parametrize("content_length", [20480, 65536])
+def test_the_connection_is_kept_when_all_was_read(streaming: Callable[..., Any], content_length: int) -> None:
+    mongrel2, _ = streaming(settings={"limits.content_length": content_length})
     data = content(300 * KIB)
     with Connection(mongrel2.address) as connection:
         for target in ("/digest/4096/0", "/digest/1000000/0", "/digest/65536/0"):
-            response = send(connection, data, target, chunked=chunked)
-            assert_received(response, data, chunked=chunked)
+            response = send(connection, data, target)
+            assert_received(response, data)
             assert response.get("connection") is None
             assert json.loads(connection.request("/lines", body=b"a\nb\n").body) == {"lines": 2}
+
+
+def test_the_connection_is_closed_behind_chunks(streaming: Callable[..., Any]) -> None:
+    """Mongrel2 1.12.2 may garble a large body that comes over the same connection later."""
+    mongrel2, _ = streaming()
+    data = content(300 * KIB)
+    before = settled(mongrel2)
+    with Connection(mongrel2.address) as connection:
+        # nothing behind it is run, be it sent ahead
+        connection.send(head("/digest/65536/0") + chunks(data) + head("/digest/65536/0", length=len(data)) + data)
+        response = connection.read()
+        assert_received(response, data, chunked=True)
+        assert response.get("connection") == "close"
+        assert connection.read_to_end() == b""
+    wait_until(lambda: descriptors(mongrel2) <= before, 5, "closed connections")
 
 
 def test_what_is_pipelined_behind_a_body_waits_for_its_end(streaming: Callable[..., Any]) -> None:
     mongrel2, _ = streaming()
     data = content(MIB)
     whole = head("/digest/65536/0", length=len(data)) + data
-    in_chunks = head("/digest/65536/0") + chunks(data)
     with Connection(mongrel2.address) as connection:
-        sender = threading.Thread(target=connection.send, args=(whole + in_chunks + whole + head("/lines", length=0),))
+        sender = threading.Thread(target=connection.send, args=(whole + whole + head("/lines", length=0) + whole,))
         sender.start()
-        for chunked in (False, True, False):
-            assert_received(connection.read(), data, chunked=chunked)
+        for _ in range(2):
+            assert_received(connection.read(), data)
         assert json.loads(connection.read().body) == {"lines": 0}
+        assert_received(connection.read(), data)
         sender.join()
 
 
@@ -150,7 +165,8 @@ def test_several_at_a_time(streaming: Callable[..., Any], protocol: str) -> None
             for chunked in (False, True):
                 told = assert_received(send(connection, data, target, chunked=chunked), data, chunked=chunked)
                 pids.add(told["pid"])
-                assert connection.request("/lines", body=b"a").status == 200
+                if not chunked:
+                    assert connection.request("/lines", body=b"a").status == 200
         return pids
 
     with ThreadPoolExecutor(len(bodies)) as pool:
@@ -310,7 +326,6 @@ def test_a_killed_dispatcher_costs_nothing(streaming: Callable[..., Any], chunke
             server.wait_log("dispatcher STARTING -> READY", after=mark)
         for one in uploads:
             assert_received(one.finish(), one.data, chunked=chunked)
-            assert one.connection.request("/lines", body=b"a").status == 200
 
 
 def test_a_reload_lets_the_running_upload_finish(streaming: Callable[..., Any]) -> None:
@@ -319,10 +334,12 @@ def test_a_reload_lets_the_running_upload_finish(streaming: Callable[..., Any]) 
         old, mark = set(server.pids("worker").values()), server.mark()
         server.signal(signal.SIGHUP)
         server.wait_ready(2, after=mark)
-        server.wait_log("worker [12] .*-> DRAINING", after=mark)
         one.more(0.3)
         data = content(100 * KIB)
-        assert assert_received(upload(mongrel2, data, "/digest/65536/0"), data)["pid"] not in old
+        # the dispatcher hears of the drain a moment later than the log
+        wait_until(
+            lambda: assert_received(upload(mongrel2, data, "/digest/65536/0"), data)["pid"] not in old, 5, "new workers"
+        )
         assert assert_received(one.finish(), one.data)["pid"] in old
     server.wait_gone(old)
 
@@ -339,3 +356,11 @@ def test_a_stop_lets_the_running_upload_finish(streaming: Callable[..., Any]) ->
 
 def refused(mongrel2: Mongrel2) -> bool:
     return attempt(mongrel2, content(100 * KIB), "/part/0", chunked=False).status == 503
+
+
+def test_without_a_dispatcher_they_are_refused(streaming: Callable[..., Any]) -> None:
+    mongrel2, _ = streaming("--zeromq-direct")
+    before = settled(mongrel2)
+    for chunked in (False, True):
+        assert attempt(mongrel2, content(MIB), "/digest/65536/0", chunked=chunked).status == 413
+    wait_until(lambda: descriptors(mongrel2) <= before, 5, "closed connections")

@@ -274,6 +274,25 @@ def test_credit_left_over_from_before_brings_pieces_early(it):
     assert it.pieces() == [(second.slot, second.serial, 6, False, b"early")]
 
 
+@pytest.mark.parametrize("behind", ["stream", "plain"])
+def test_nothing_runs_behind_chunks(it, behind):
+    """Mongrel2 1.12.2 may have garbled it."""
+    it.get(first(7, transfer_encoding="chunked"))
+    one = only(it)
+    it.copied(one.slot)
+    plain = frame(7, {b"METHOD": b"GET", b"VERSION": b"HTTP/1.1", b"PATH": b"/"})
+    it.get(
+        piece(7, 0, b"abc"), piece(7, 3, b"", last=True), first(7, content_length="9") if behind == "stream" else plain
+    )
+    assert [data for *_, data in it.pieces()] == [b"abc", b""]
+    it.card.mails[one.slot] = 0
+    assert it.router.collect()
+    assert not it.router.crews[0].running
+    it.now._close_due(time.monotonic() + 60)
+    assert it.sent() == ending(7)
+    assert it.untaken() == 0
+
+
 # -- ends
 
 

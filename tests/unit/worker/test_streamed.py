@@ -102,6 +102,9 @@ def test_a_chunked_body_has_no_length() -> None:
     channel.sink.feed(0, b"abc", False)
     channel.sink.feed(3, b"", True)
     assert body.input.read() == b"abc"
+    assert not body.complete  # so that the connection is closed
+    body.close()
+    assert channel.orders == []
 
 
 def test_a_body_that_came_whole() -> None:
