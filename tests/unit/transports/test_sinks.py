@@ -45,7 +45,7 @@ class Room:
         self.fds = [create_ledger(1, 65536), create_card(2)]
         self.card = Card(self.fds[1], 2)
         self.responder = Responder()
-        self.room = MailRoom(Ledger(self.fds[0], 1, 65536), self.card, [self.responder], (-1, -1), -1)
+        self.room = MailRoom(Ledger(self.fds[0], 1, 65536), self.card, [self.responder], (-1, -1), -1, print)
 
     def channel(self, slot=0, serial=5, epoch=1):
         channel = MailChannel(self.room, slot, serial, 0, epoch, Origin(epoch), ENVELOPE)
