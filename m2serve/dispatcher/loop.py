@@ -25,6 +25,7 @@ from m2serve.dispatcher.taken import Arrival, Marked, Taken
 from m2serve.dispatcher.uploads import Uploads
 from m2serve.errors import ProtocolError
 from m2serve.ids import WorkerId
+from m2serve.observe.log import reopen
 from m2serve.system.link import EOF, Link
 from m2serve.system.watch import Watch
 from m2serve.transports import card as cards
@@ -574,6 +575,8 @@ class Dispatcher:
                 self._router.give_up()
                 self._uploads.give_up(self._intakes, "the server stops, and the time for it is over")
                 self._running = False
+            elif received.verb is Verb.REOPEN:
+                reopen()
 
     def _stop(self) -> None:
         """Finish what was taken. Uploads may take long: until the last is complete, all else is served as ever."""

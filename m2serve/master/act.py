@@ -14,7 +14,7 @@ from m2serve.ids import Seconds, WorkerId
 from m2serve.master import actions
 from m2serve.master.board import Slot
 from m2serve.master.child import Child, ChildKind, ChildState
-from m2serve.master.generation import Generation, GenerationState
+from m2serve.master.generation import Generation, GenerationState, ReloadKind
 from m2serve.master.policies.respawn import FIRST_DELAY, delay_after
 from m2serve.transports.node import WorkerPost
 from m2serve.wire.link import Verb
@@ -56,8 +56,14 @@ class Actor:
                 self._stop(child, reason, deadline)
             case actions.Kill(child, reason):
                 self._kill(child, reason)
-            case actions.OpenGeneration(reason):
-                self.open_generation(reason, now)
+            case actions.OpenGeneration(kind):
+                self.open_generation(kind, now)
+            case actions.Grow(generation, worker):
+                self._add_slot(generation, worker, now)
+            case actions.Release(slot):
+                self.board.slots.remove(slot)
+            case actions.Cut(generation, reason, given_up):
+                self._cut(generation, reason, given_up)
             case actions.Serve(generation):
                 self._serve(generation, now)
             case actions.Retire(generation, reason, given_up):
@@ -68,34 +74,46 @@ class Actor:
             case actions.Finish(code):
                 self.finished = code
 
-    def open_generation(self, reason: str, now: Seconds) -> None:
-        """A full set of empty slots; the respawn policy fills them."""
-        self.board.reload_wanted = False
-        generation = Generation(next(self._numbers), self.processes, now)
+    def open_generation(self, kind: ReloadKind, now: Seconds) -> None:
+        """Empty slots; the respawn policy fills them."""
+        self.board.reload_wanted = None
+        generation = Generation(next(self._numbers), self.processes, now, kind)
         self.board.generations.append(generation)
-        for number in range(1, self.processes + 1):
-            slot = Slot(ChildKind.WORKER, f"worker {number}", generation.number, WorkerId(number), due=now)
-            self.board.slots.append(slot)
+        for number in range(1, 2 if kind is ReloadKind.CHAIN else self.processes + 1):
+            self._add_slot(generation, WorkerId(number), now)
         if generation.number > 1:
-            log.info("%s: generation %d starts beside the old one", reason, generation.number)
+            log.info("%s: generation %d starts beside the old one", kind.value, generation.number)
+
+    def _add_slot(self, generation: Generation, worker: WorkerId, now: Seconds) -> None:
+        self.board.slots.append(Slot(ChildKind.WORKER, f"worker {worker}", generation.number, worker, due=now))
+
+    def _cut(self, generation: Generation, reason: str, given_up: bool) -> None:
+        generation.move(GenerationState.SERVING, f"chain cut: {reason}")
+        generation.failed = False
+        if given_up:
+            kept = len(self.board.slots_of(generation))
+            # Tests wait for this line.
+            log.error("chain reload given up: %s; %d new workers go on beside the old ones", reason, kept)
+            self.board.last_reload = f"chain reload given up: {reason}"
 
     def _serve(self, generation: Generation, now: Seconds) -> None:
         generation.move(GenerationState.SERVING, "all ready")
         generation.failed = False
         self.board.served = True
+        self.board.last_reload = ""
         # Tests wait for this line.
         log.info("all %d workers ready in %.2f s", generation.size, now - generation.started)
 
     def _retire(self, generation: Generation, reason: str, given_up: bool) -> None:
         generation.move(GenerationState.RETIRING, reason)
-        self.board.slots = [
-            slot for slot in self.board.slots if slot.generation != generation.number or not slot.worker
-        ]
+        gone = self.board.slots_of(generation)
+        self.board.slots = [slot for slot in self.board.slots if slot not in gone]
         # Its workers, if it has any, are buried later.
         self.board.forget_retired()
         if given_up:
             # Tests wait for this line.
-            log.error("reload given up: %s; the old generation goes on", reason)
+            log.error("%s given up: %s; the old generation goes on", generation.kind.value, reason)
+            self.board.last_reload = f"{generation.kind.value} given up: {reason}"
 
     def _spawn(self, slot: Slot, now: Seconds) -> None:
         child = Child(slot.kind, next(self._keys), slot.name, slot.generation, slot.worker, started=now)

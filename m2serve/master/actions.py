@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from m2serve.errors import ExitCode
-    from m2serve.ids import Seconds
+    from m2serve.ids import Seconds, WorkerId
     from m2serve.master.board import Slot, StopOrder
     from m2serve.master.child import Child
-    from m2serve.master.generation import Generation
+    from m2serve.master.generation import Generation, ReloadKind
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,33 @@ class Kill:
 
 @dataclass(frozen=True)
 class OpenGeneration:
-    """A new set of workers beside the old one."""
+    """New workers beside the old ones; of a chain only the first."""
 
+    kind: ReloadKind
+
+
+@dataclass(frozen=True)
+class Grow:
+    """The next worker of a chain starts."""
+
+    generation: Generation
+    worker: WorkerId
+
+
+@dataclass(frozen=True)
+class Release:
+    """The slot is not wanted any more; its worker is told to leave by an action of its own."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A chain ends before its last worker: what it has replaced goes on, and so do the rest of the old ones."""
+
+    generation: Generation
     reason: str
+    given_up: bool
 
 
 @dataclass(frozen=True)
@@ -83,4 +107,4 @@ class Finish:
     code: ExitCode
 
 
-Action = Spawn | Drain | Stop | Kill | OpenGeneration | Serve | Retire | Order | Finish
+Action = Spawn | Drain | Stop | Kill | OpenGeneration | Grow | Release | Cut | Serve | Retire | Order | Finish

@@ -12,7 +12,7 @@ from m2serve.master.child import AT_ZERO, NO_WORKER, Child, ChildKind, ChildStat
 
 if TYPE_CHECKING:
     from m2serve.ids import WorkerId
-    from m2serve.master.generation import Generation
+    from m2serve.master.generation import Generation, ReloadKind
 
 
 STOP_GRACE = Seconds(1.0)
@@ -75,7 +75,9 @@ class Board:
     stop: StopOrder | None = None
     quiet: bool = False
     """The dispatcher has left Mongrel2's PUSH and holds nothing more."""
-    reload_wanted: bool = False
+    reload_wanted: ReloadKind | None = None
+    last_reload: str = ""
+    """Why the last reload was given up; empty if it was not."""
     served: bool = False
     """All workers of some generation have been ready: the start has come about."""
     last_burial: Seconds = AT_ZERO
@@ -101,6 +103,9 @@ class Board:
     def workers_of(self, generation: Generation) -> list[Child]:
         return [child for child in self.workers if child.generation == generation.number]
 
+    def slots_of(self, generation: Generation) -> list[Slot]:
+        return [slot for slot in self.slots if slot.worker and slot.generation == generation.number]
+
     def generation(self, number: int) -> Generation | None:
         return next((one for one in self.generations if one.number == number), None)
 
@@ -110,5 +115,5 @@ class Board:
 
     def all_ready(self, generation: Generation) -> bool:
         """Every slot of *generation* is held by a worker that serves."""
-        held = [slot.child for slot in self.slots if slot.generation == generation.number and slot.worker]
+        held = [slot.child for slot in self.slots_of(generation)]
         return bool(held) and all(child is not None and child.state is ChildState.READY for child in held)

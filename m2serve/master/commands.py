@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 from m2serve.ids import Seconds
 from m2serve.master import report
 from m2serve.master.board import StopOrder
+from m2serve.master.generation import ReloadKind
 from m2serve.master.policies import stop
 from m2serve.master.signals import Event
+from m2serve.observe.log import reopen
+from m2serve.wire.link import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from m2serve.config.settings import Settings
     from m2serve.master.board import Board
     from m2serve.master.pidfile import PidFiles
+    from m2serve.master.signals import Caught
 
 log = logging.getLogger("m2serve.master")
 
@@ -32,8 +36,11 @@ class Command(Enum):
     STOP = "stop gracefully"
     STOP_FAST = "stop with little mercy"
     RELOAD = "reload"
+    CHAIN_RELOAD = "chain reload"
+    BRUTAL_RELOAD = "brutal reload"
     TABLE = "log the table of children"
     PIDFILES = "write the pid files again"
+    REOPEN_LOG = "open the log file again"
 
 
 OF_SIGNAL: Mapping[Event, Command] = {
@@ -60,12 +67,24 @@ class Commands:
                 self._stop(source, self.settings.worker_reload_mercy, self.settings.reload_mercy, now)
             case Command.STOP_FAST:
                 self._stop(source, FAST_MERCY, FAST_MERCY, now)
-            case Command.RELOAD:
-                self._reload(source, now)
+            case Command.RELOAD | Command.CHAIN_RELOAD | Command.BRUTAL_RELOAD:
+                self._reload(ReloadKind(command.value), source, now)
             case Command.TABLE:
                 report.log_lines(report.table_lines(self.board, now))
             case Command.PIDFILES:
                 self.pidfiles.write_again()
+            case Command.REOPEN_LOG:
+                self._reopen_log(source)
+
+    def signal(self, caught: Caught, now: Seconds) -> None:
+        """What a signal means."""
+        command = OF_SIGNAL.get(caught.event)
+        if caught.event is Event.TERM and not self.settings.die_on_term:
+            command = Command.BRUTAL_RELOAD
+        if command is not None:
+            self.obey(command, caught.name, now)
+        elif caught.event is not Event.CHLD:
+            log.info("%s changes nothing", caught.name)
 
     def _stop(self, source: str, worker_mercy: Seconds, patience: Seconds, now: Seconds) -> None:
         before = self.board.stop
@@ -77,12 +96,19 @@ class Commands:
         log.info("%s: stopping, with %g s of mercy", source, worker_mercy)
         self.board.stop = StopOrder(source, Seconds(now + worker_mercy), patience=patience)
 
-    def _reload(self, source: str, now: Seconds) -> None:
+    def _reload(self, kind: ReloadKind, source: str, now: Seconds) -> None:
         if self.board.stop is not None:
             log.info("%s changes nothing: stopping", source)
         elif self.settings.exit_on_reload:
             log.info("%s: exit-on-reload is set, GAME OVER (insert coin)", source)
             self._stop(source, self.settings.worker_reload_mercy, self.settings.reload_mercy, now)
         else:
-            log.info("%s: reload", source)
-            self.board.reload_wanted = True
+            log.info("%s: %s", source, kind.value)
+            self.board.reload_wanted = kind
+
+    def _reopen_log(self, source: str) -> None:
+        """Each process has descriptors of its own."""
+        log.info("%s: %s", source, "log file opened again" if reopen() else "no log file is opened again")
+        for child in self.board.children:
+            if child.link is not None:
+                child.link.send(Verb.REOPEN, {})

@@ -23,6 +23,18 @@ class GenerationState(Enum):
     RETIRING = "RETIRING"
 
 
+class ReloadKind(Enum):
+    """How a generation takes the place of the one before.
+
+    GRACEFUL: all at once, the old ones finish. CHAIN: worker by worker. BRUTAL: all at once, the old ones are killed
+    if they take longer than a second.
+    """
+
+    GRACEFUL = "reload"
+    CHAIN = "chain reload"
+    BRUTAL = "brutal reload"
+
+
 _G = GenerationState
 
 TRANSITIONS: dict[GenerationState, frozenset[GenerationState]] = {
@@ -39,6 +51,7 @@ class Generation:
     number: int
     size: int
     started: Seconds = AT_ZERO
+    kind: ReloadKind = ReloadKind.GRACEFUL
     state: GenerationState = GenerationState.STARTING
     early_deaths: int = 0
     """Workers that died before they were ready."""

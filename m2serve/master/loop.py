@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 from m2serve.errors import ExitCode
 from m2serve.ids import Seconds
 from m2serve.master.child import Child, ChildKind, ChildState
-from m2serve.master.commands import OF_SIGNAL
 from m2serve.master.daemons import PROBE_SECONDS, DaemonOutput, answers
 from m2serve.master.policies import boot, mercy, reload, respawn, stop
 from m2serve.master.reap import Death, reap
-from m2serve.master.signals import Caught, Event, SignalQueue
 from m2serve.master.wait import wait
 
 if TYPE_CHECKING:
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from m2serve.master.board import Board
     from m2serve.master.commands import Commands
     from m2serve.master.inbox import Inbox
+    from m2serve.master.signals import SignalQueue
 
 log = logging.getLogger("m2serve.master")
 
@@ -52,7 +51,7 @@ class Loop:
                 self._bury(death, clock())
             caught = self.signals.take()
             if caught is not None:
-                self._treat(caught, clock())
+                self.commands.signal(caught, clock())
             self._probe(clock())
             acted = self._decide(clock())
             if self.actor.finished is not None:
@@ -93,13 +92,6 @@ class Loop:
             child.link.flush()
         self.inbox.read(child, now)
         self._announce()
-
-    def _treat(self, caught: Caught, now: Seconds) -> None:
-        command = OF_SIGNAL.get(caught.event)
-        if command is not None:
-            self.commands.obey(command, caught.name, now)
-        elif caught.event is not Event.CHLD:
-            log.info("%s changes nothing", caught.name)
 
     def _bury(self, death: Death, now: Seconds) -> None:
         child = next((one for one in self.board.children if one.pid == death.pid), None)

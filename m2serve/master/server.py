@@ -16,11 +16,14 @@ from m2serve.master.board import Board, Slot
 from m2serve.master.child import ChildKind
 from m2serve.master.commands import Commands
 from m2serve.master.daemons import DaemonOutput
+from m2serve.master.fifo import Fifo
+from m2serve.master.generation import ReloadKind
 from m2serve.master.inbox import Inbox
 from m2serve.master.loop import Loop, clock
 from m2serve.master.pidfile import PidFiles
 from m2serve.master.signals import SignalQueue
 from m2serve.master.spawn import Entries, Spawner
+from m2serve.master.touch import Touch, watched
 from m2serve.mongrel2.configdb import prepare
 from m2serve.mongrel2.fronts import fronts
 from m2serve.mongrel2.soundness import examine
@@ -29,7 +32,10 @@ from m2serve.system.title import set_title
 from m2serve.transports.node import NodeFds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from m2serve.config.settings import Settings
+    from m2serve.master.attachment import Attachment
     from m2serve.mongrel2.daemon import DaemonSpec
 
 log = logging.getLogger("m2serve.master")
@@ -68,19 +74,31 @@ class Server:
         report.log_lines(report.start_lines(settings, known))
         board = Board(not settings.zeromq_direct, settings.need_app, settings.worker_reload_mercy)
         pidfiles = PidFiles(settings.pidfile, settings.safe_pidfile, board)
+        commands = Commands(settings, board, pidfiles)
+        fifo = Fifo(settings.master_fifo, commands)
         try:
             pidfiles.write_first()
-            return self._serve(settings, board, pidfiles, node, daemons)
+            fifo.open()
+            touch = Touch(watched(settings), commands)
+            touch.begin(clock())
+            return self._serve(settings, board, commands, [pidfiles, fifo, touch], node, daemons)
         except ConfigError as error:
             log.critical("nothing was started: %s", error)
             return ExitCode.CONFIG
         finally:
+            fifo.close()
             pidfiles.remove()
             node.close()
             self._remove_files(daemons)
 
     def _serve(
-        self, settings: Settings, board: Board, pidfiles: PidFiles, node: NodeFds, daemons: tuple[DaemonSpec, ...]
+        self,
+        settings: Settings,
+        board: Board,
+        commands: Commands,
+        attachments: Sequence[Attachment],
+        node: NodeFds,
+        daemons: tuple[DaemonSpec, ...],
     ) -> int:
         signals = SignalQueue()
         spawner = Spawner(settings, self._entries, node, lambda: _abandon(board))
@@ -89,9 +107,8 @@ class Server:
         signals.install()
         try:
             _furnish(board, daemons)
-            actor.open_generation("start", clock())
-            commands = Commands(settings, board, pidfiles)
-            code = Loop(board, actor, inbox, signals, DaemonOutput("mongrel2"), commands, [pidfiles]).run()
+            actor.open_generation(ReloadKind.GRACEFUL, clock())
+            code = Loop(board, actor, inbox, signals, DaemonOutput("mongrel2"), commands, attachments).run()
             log.info("goodbye: exit code %d", code)
             return code
         except Exception:

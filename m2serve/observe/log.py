@@ -13,6 +13,9 @@ from m2serve.errors import ConfigError
 _ROOT = "m2serve"
 _STDOUT, _STDERR = 1, 2
 
+_file: str | None = None
+"""The path of logto."""
+
 
 class _Formatter(logging.Formatter):
     """``[2026-11-20 20:30:01.123] [4242] WARNING master: message``"""
@@ -53,8 +56,11 @@ def setup(level: str = "info", logto: str | None = None) -> None:
 
     Raises: ConfigError: the file cannot be opened.
     """
+    global _file
     if logto is not None:
         redirect(logto)
+        # For reopen: by then the process may be in another directory.
+        _file = os.path.abspath(logto)
     logging.raiseExceptions = False
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Prints of the application would wait in a buffer, and a killed worker would take them along.
@@ -82,6 +88,21 @@ def redirect(path: str) -> None:
     os.dup2(file, _STDERR)
     if file not in (_STDOUT, _STDERR):
         os.close(file)
+
+
+def reopen() -> bool:
+    """Open the file of logto by its name again, after something has renamed it; each process for itself.
+
+    Returns: whether there is one, and it can be opened; else the log goes on where it was.
+    """
+    if _file is None:
+        return False
+    try:
+        redirect(_file)
+    except ConfigError as error:
+        logging.getLogger(f"{_ROOT}.log").error("%s", error)
+        return False
+    return True
 
 
 def reclaim() -> None:

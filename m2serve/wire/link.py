@@ -37,6 +37,7 @@ class Verb(Enum):
     DRAIN = "DRAIN"
     STOP = "STOP"
     WORKER = "WORKER"
+    REOPEN = "REOPEN"
     # either way: carries descriptors of the message that follows it
     MORE = "MORE"
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from m2serve.errors import ProtocolError
+from m2serve.observe.log import reopen
 from m2serve.system.link import EOF, Link
 from m2serve.system.watch import Watch
 from m2serve.transports.direct import DirectSubscription
@@ -273,6 +274,8 @@ class Service:
                 return
             if received.verb in (Verb.DRAIN, Verb.STOP):
                 self._drain()
+            elif received.verb is Verb.REOPEN:
+                reopen()
 
     def _on_wake(self) -> None:
         try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
 import sys
 
-from support.obedient import DEADLINE
+from support.obedient import DEADLINE, gone
 from support.server import ROOT
 
 
@@ -59,3 +61,93 @@ def test_exit_on_reload(start):
     server.signal(signal.SIGHUP)
     assert server.leave() == 0
     assert "GAME OVER" in server.log
+
+
+def tell(path, text):
+    fd = os.open(path, os.O_WRONLY)
+    os.write(fd, text)
+    os.close(fd)
+
+
+def test_the_fifo_commands(start, tmp_path):
+    server = start("--processes", "2", "--master-fifo", "fifo", "--pidfile", "pid")
+    server.wait_for("all 2 workers ready")
+    fifo = tmp_path / "fifo"
+    tell(fifo, b"s")
+    server.wait_for(r"3 children, 1 generations")
+    tell(fifo, b"p?\n")
+    server.wait_for("fifo p changes nothing")
+    server.wait_for("1 bytes are no commands: '\\?'")
+    (tmp_path / "pid").unlink()
+    tell(fifo, b"P")
+    server.wait_for("written to .*/pid")
+    tell(fifo, b"r")
+    server.wait_for("all 2 workers ready", 2)
+    tell(fifo, b"R")
+    server.wait_for("all 2 workers ready", 3)
+    server.wait_for(r"worker \d READY -> STOPPING \(brutal reload\)", 2)
+    tell(fifo, b"q")
+    assert server.leave() == 0
+    assert "fifo q: stopping" in server.log
+    assert not fifo.exists()
+
+
+def test_a_chain_never_has_less_than_all_nor_more_than_one_more(start, tmp_path):
+    server = start("--processes", "3", "--master-fifo", "fifo")
+    server.wait_for("all 3 workers ready")
+    server.log, pids = "", server.pids()
+    tell(tmp_path / "fifo", b"c")
+    server.wait_for(r"generation 2 STARTING -> SERVING")
+    server.signal(signal.SIGTERM)
+    assert server.leave() == 0
+    ready = alive = 3
+    text = server.log[: server.log.index("SIGTERM: stopping")]
+    for word in re.findall(r"worker \d \w+ -> (\w+)", text):
+        ready += {"READY": 1, "DRAINING": -1}.get(word, 0)
+        alive += {"STARTING": 1, "DEAD": -1}.get(word, 0)
+        assert ready >= 3, text
+        assert alive <= 4, text
+    assert all(gone(pid) for pid in pids)
+
+
+def test_a_chain_whose_worker_fails_leaves_the_old(start, tmp_path):
+    server = start("--processes", "2", "--master-fifo", "fifo")
+    server.wait_for("all 2 workers ready")
+    before = [server.pid("worker 1"), server.pid("worker 2")]
+    server.tell("fail")
+    tell(tmp_path / "fifo", b"c")
+    server.wait_for("chain reload given up: its application cannot be loaded; the old generation goes on")
+    server.signal(signal.SIGUSR1)
+    for pid in before:
+        server.wait_for(rf"worker \d \(pid: {pid}\) generation 1 READY")
+    server.untell("fail")
+    tell(tmp_path / "fifo", b"c")
+    server.wait_for(r"generation 3 STARTING -> SERVING")
+    assert all(gone(pid) for pid in before)
+
+
+def test_touched_files(start, tmp_path):
+    (tmp_path / "all").touch()
+    options = ["--touch-reload", "all", "--touch-chain-reload", "chain", "--touch-reload", "never"]
+    server = start(*options)
+    server.wait_for(r"touch-chain-reload: .*/chain does not exist yet")
+    server.wait_for("all 1 workers ready")
+    os.utime(tmp_path / "all")
+    server.wait_for("touch-reload .*/all: reload")
+    server.wait_for("all 1 workers ready", 2)
+    (tmp_path / "chain").touch()
+    server.wait_for("touch-chain-reload .*/chain: chain reload")
+    server.wait_for("all 1 workers ready", 3)
+    server.signal(signal.SIGTERM)
+    assert server.leave() == 0
+    assert server.log.count("starts beside the old one") == 2
+
+
+def test_term_can_be_uwsgis_brutal_reload(start):
+    server = start("--die-on-term=false")
+    server.wait_for("all 1 workers ready")
+    server.signal(signal.SIGTERM)
+    server.wait_for("SIGTERM: brutal reload")
+    server.wait_for("all 1 workers ready", 2)
+    server.signal(signal.SIGINT)
+    assert server.leave() == 0

@@ -22,6 +22,19 @@ class MasterGroup:
         names=("safe-pidfile2",),
         metavar="FILE",
     )
-    die_on_term: bool = compatible(True, "TERM always stops the server")
+    master_fifo: tuple[str, ...] = option(
+        (),
+        "FIFO for commands of one letter (docs/signals.md). The first one is read until a digit names another.",
+        metavar="FILE",
+    )
+    touch_reload: tuple[str, ...] = option((), "Reload when this file changes or appears.", metavar="FILE")
+    touch_chain_reload: tuple[str, ...] = option(
+        (), "Reload worker by worker when this file changes or appears.", metavar="FILE"
+    )
+    touch_workers_reload: tuple[str, ...] = option((), "The same as touch-reload.", metavar="FILE")
+    touch_logreopen: tuple[str, ...] = option(
+        (), "Open the file of logto again when this file changes or appears.", metavar="FILE"
+    )
+    die_on_term: bool = option(True, "TERM stops the server; with false it is a brutal reload, as in uWSGI 2.0.")
     exit_on_reload: bool = option(False, "Stop with exit code 0, gracefully, where a reload is asked for.")
     no_orphans: bool = compatible(True, "every process ends with its master")

@@ -1,19 +1,24 @@
-"""Generations: a new one beside the old, a switch when all of it serves, the old one kept otherwise."""
+"""Generations: a new one beside the old, a switch when all of it serves, the old one kept otherwise.
+
+A chain switches worker by worker.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from m2serve.errors import ExitCode
-from m2serve.ids import Seconds
-from m2serve.master.actions import Drain, OpenGeneration, Order, Retire, Serve, Stop
-from m2serve.master.board import StopOrder
+from m2serve.ids import Seconds, WorkerId
+from m2serve.master.actions import Cut, Drain, Grow, OpenGeneration, Order, Release, Retire, Serve, Stop
+from m2serve.master.board import STOP_GRACE, StopOrder
 from m2serve.master.child import ChildState
-from m2serve.master.generation import GenerationState
+from m2serve.master.generation import GenerationState, ReloadKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from m2serve.master.actions import Action
-    from m2serve.master.board import Board
+    from m2serve.master.board import Board, Slot
     from m2serve.master.child import Child
     from m2serve.master.generation import Generation
 
@@ -37,8 +42,8 @@ def decide(board: Board, now: Seconds) -> list[Action]:
     for generation in board.generations:
         if generation.state is GenerationState.STARTING:
             actions += _settle(board, generation, now)
-    if not actions and board.reload_wanted:
-        actions += _begin(board, now)
+    if not actions and board.reload_wanted is not None:
+        actions += _begin(board, board.reload_wanted, now)
     return actions
 
 
@@ -64,35 +69,83 @@ def _settle(board: Board, generation: Generation, now: Seconds) -> list[Action]:
         return _give_up(board, generation, f"{generation.early_deaths} workers died before they were ready", now)
     if not board.all_ready(generation):
         return []
+    if older and generation.kind is ReloadKind.CHAIN:
+        return _next_link(board, generation, now)
+    return _take_over(board, generation, older, now)
+
+
+def _take_over(board: Board, generation: Generation, older: Sequence[Generation], now: Seconds) -> list[Action]:
     actions: list[Action] = [Serve(generation)]
     for one in older:
-        actions += [
-            Retire(one, f"replaced by generation {generation.number}"),
-            *_leave(board, one, "reload", now),
-        ]
+        actions.append(Retire(one, f"replaced by generation {generation.number}"))
+        if generation.kind is ReloadKind.BRUTAL:
+            deadline = Seconds(now + STOP_GRACE)
+            told = [child for child in board.workers_of(one) if child.state in (ChildState.STARTING, ChildState.READY)]
+            actions += [Stop(child, generation.kind.value, deadline) for child in told]
+        else:
+            actions += _leave(board, board.workers_of(one), generation.kind.value, now)
     return actions
 
 
-def _begin(board: Board, now: Seconds) -> list[Action]:
+def _next_link(board: Board, generation: Generation, now: Seconds) -> list[Action]:
+    """All workers that a chain has so far are ready: drain the old one whose place the last has taken, wait until it
+    has left, start the next. So there is never one less than before, nor more than one more."""
+    taken = {slot.worker for slot in board.slots_of(generation)}
+    older = _older_slots(board, generation)
+    replaced = [slot for slot in older if slot.worker in taken]
+    if replaced:
+        return _release(board, replaced, f"chain reload, replaced by generation {generation.number}", now)
+    if any(child.leaving and child.generation < generation.number for child in board.workers):
+        return []
+    missing = [number for number in range(1, generation.size + 1) if number not in taken]
+    if missing:
+        return [Grow(generation, WorkerId(missing[0]))]
+    rest = [one for one in board.generations if one is not generation and one.current]
+    return _take_over(board, generation, rest, now)
+
+
+def _begin(board: Board, kind: ReloadKind, now: Seconds) -> list[Action]:
     """A reload asked for during a reload starts over: what is loading may have read the old code."""
     current = [one for one in board.generations if one.current]
     actions: list[Action] = []
     for one in current[1:]:
         if one.state is GenerationState.STARTING:
-            actions += [Retire(one, "another reload"), *_leave(board, one, "another reload", now)]
-    return [*actions, OpenGeneration("reload")]
+            actions += _break_off(board, one, "another reload", "another reload", now, given_up=False)
+    return [*actions, OpenGeneration(kind)]
 
 
 def _give_up(board: Board, generation: Generation, reason: str, now: Seconds) -> list[Action]:
-    return [Retire(generation, reason, given_up=True), *_leave(board, generation, "reload given up", now)]
+    return _break_off(board, generation, reason, "reload given up", now, given_up=True)
 
 
-def _leave(board: Board, generation: Generation, reason: str, now: Seconds) -> list[Action]:
-    return [
-        leave
-        for child in board.workers_of(generation)
-        if (leave := farewell(child, reason, Seconds(now + board.mercy), now)) is not None
-    ]
+def _break_off(
+    board: Board, generation: Generation, reason: str, told: str, now: Seconds, *, given_up: bool
+) -> list[Action]:
+    """Leave the old ones alone; of a chain, workers whose old ones have gone stay too."""
+    old = {slot.worker for slot in _older_slots(board, generation)}
+    surplus = [slot for slot in board.slots_of(generation) if slot.worker in old]
+    if generation.kind is ReloadKind.CHAIN and len(surplus) < len(board.slots_of(generation)):
+        bare = [one for one in board.generations if one.current and not board.slots_of(one)]
+        return [
+            *_release(board, surplus, told, now),
+            Cut(generation, reason, given_up),
+            *(Retire(one, "all replaced") for one in bare),
+        ]
+    return [Retire(generation, reason, given_up), *_leave(board, board.workers_of(generation), told, now)]
+
+
+def _older_slots(board: Board, generation: Generation) -> list[Slot]:
+    return [slot for slot in board.slots if slot.worker and slot.generation < generation.number]
+
+
+def _release(board: Board, slots: Sequence[Slot], reason: str, now: Seconds) -> list[Action]:
+    children = [slot.child for slot in slots if slot.child is not None]
+    return [*(Release(slot) for slot in slots), *_leave(board, children, reason, now)]
+
+
+def _leave(board: Board, workers: Sequence[Child], reason: str, now: Seconds) -> list[Action]:
+    leaving = [farewell(child, reason, Seconds(now + board.mercy), now) for child in workers]
+    return [action for action in leaving if action is not None]
 
 
 def farewell(worker: Child, reason: str, deadline: Seconds, now: Seconds) -> Drain | Stop | None:

@@ -42,7 +42,7 @@ class Maker:
 
     def generation(self, number, *states, state=GenerationState.SERVING):
         """A generation with one slot for each of *states*; None is an empty slot."""
-        generation = Generation(number, len(states), NOW, state)
+        generation = Generation(number, len(states), NOW, state=state)
         self.board.generations.append(generation)
         for worker, its_state in enumerate(states, 1):
             slot = Slot(ChildKind.WORKER, f"worker {worker}", number, WorkerId(worker))

@@ -39,7 +39,7 @@ def test_nobody_sleeps_over_a_death_behind_the_reaping(monkeypatch, event):
     monkeypatch.setattr(loop, "_POLICIES", ())
     monkeypatch.setattr(loop.Loop, "_due", lambda self, now: None)
     actor = SimpleNamespace(finished=None, daemons=[])
-    commands = SimpleNamespace(obey=lambda command, source, now: None)
+    commands = SimpleNamespace(signal=lambda caught, now: None)
     board = SimpleNamespace(slots=[], children=[], generations=[], stop=None)
     assert loop.Loop(board, actor, None, Signals(Caught(event, "it")), None, commands).run() == 0
     assert turns == ["reap", 5.0, "reap", None, "reap"], "reaped again before the sleep"

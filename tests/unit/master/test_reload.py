@@ -8,9 +8,9 @@ from boards import MERCY, NOW, READY, STARTING, Maker
 from m2serve.errors import ExitCode
 from m2serve.ids import Seconds
 from m2serve.master.actions import Drain, OpenGeneration, Order, Retire, Serve, Stop
-from m2serve.master.board import StopOrder
+from m2serve.master.board import STOP_GRACE, StopOrder
 from m2serve.master.child import ChildState
-from m2serve.master.generation import GenerationState
+from m2serve.master.generation import GenerationState, ReloadKind
 from m2serve.master.policies import reload
 
 NEW = GenerationState.STARTING
@@ -43,8 +43,8 @@ def test_an_empty_slot_is_not_ready():
 def test_hup_opens_a_generation():
     make = Maker()
     make.generation(1, READY)
-    make.board.reload_wanted = True
-    assert decide(make) == [OpenGeneration("reload")]
+    make.board.reload_wanted = ReloadKind.GRACEFUL
+    assert decide(make) == [OpenGeneration(ReloadKind.GRACEFUL)]
 
 
 def test_the_switch_drains_the_old_once_all_new_are_ready():
@@ -103,19 +103,19 @@ def test_a_reload_during_a_reload_starts_over():
     make = Maker()
     make.generation(1, READY)
     second = make.generation(2, STARTING, state=NEW)
-    make.board.reload_wanted = True
+    make.board.reload_wanted = ReloadKind.GRACEFUL
     assert decide(make) == [
         Retire(second, "another reload"),
         Stop(workers(make, second)[0], "another reload", SOON),
-        OpenGeneration("reload"),
+        OpenGeneration(ReloadKind.GRACEFUL),
     ]
 
 
 def test_a_reload_during_the_first_start_keeps_the_first():
     make = Maker()
     make.generation(1, STARTING, state=NEW)
-    make.board.reload_wanted = True
-    assert decide(make) == [OpenGeneration("reload")]
+    make.board.reload_wanted = ReloadKind.GRACEFUL
+    assert decide(make) == [OpenGeneration(ReloadKind.GRACEFUL)]
 
 
 def test_a_retired_generation_is_forgotten_with_its_last_worker():
@@ -150,6 +150,17 @@ def test_need_app_spares_a_server_that_serves():
 def test_nothing_is_reloaded_while_stopping():
     make = Maker()
     make.generation(1, READY)
-    make.board.reload_wanted = True
+    make.board.reload_wanted = ReloadKind.GRACEFUL
     make.board.stop = StopOrder("SIGTERM", LATER)
     assert decide(make) == []
+
+
+def test_a_brutal_reload_stops_the_old_at_once_but_not_before_the_new_serve():
+    make = Maker()
+    old = make.generation(1, READY, STARTING)
+    new = make.generation(2, READY, STARTING, state=NEW)
+    new.kind = ReloadKind.BRUTAL
+    assert decide(make) == []
+    make.slots_of(new)[1].child.state = READY
+    _, _, *leave = decide(make)
+    assert leave == [Stop(child, "brutal reload", Seconds(NOW + STOP_GRACE)) for child in workers(make, old)]
