@@ -52,11 +52,13 @@ def main(argv: Sequence[str]) -> int:
 
 def _check(examined: Examined) -> int:
     """Answer what would happen; the exit code is that of a start that fails at its settings, or 0."""
-    _answer(as_ini(examined.settings) if examined.settings.show_config else check_report(examined))
-    if examined.problems:
-        _complain("\n".join(examined.problems))
-        return ExitCode.CONFIG
-    return ExitCode.OK
+    if examined.settings.show_config:
+        _answer(as_ini(examined.settings))
+        if examined.problems:
+            _complain("\n".join(examined.problems))
+    else:
+        _answer(check_report(examined))
+    return ExitCode.CONFIG if examined.problems else ExitCode.OK
 
 
 def _order(orders: Iterable[tuple[str, str]]) -> int:

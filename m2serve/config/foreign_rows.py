@@ -54,9 +54,11 @@ SOCKETS = (
     _needless("no-defer-accept tcp-nodelay so-keepalive reuse-port freebind tcp-fast-open", "", _SOCKET),
     _needless("so-send-timeout so-write-timeout", "SECONDS", _SOCKET),
     _needless("buffer-size", "BYTES", "headers may be as long as Mongrel2 lets them be (limits.buffer_size)", "b"),
-    _needless("post-buffering post-buffering-bufsize", "BYTES", "bodies are buffered before the application runs"),
-    _missing("chunked-input-limit", "BYTES", "Mongrel2's limits.content_length is the only limit"),
-    _missing("chunked-input-timeout", "SECONDS", "how long a client may be silent is up to Mongrel2"),
+    _needless(
+        "post-buffering post-buffering-bufsize", "BYTES", "Mongrel2 has the whole body first, upload.stream apart"
+    ),
+    _elsewhere("chunked-input-limit", "BYTES", "limit-post is for every body"),
+    _elsewhere("chunked-input-timeout", "SECONDS", "socket-timeout is for every body"),
 )
 
 PROCESSES = (
@@ -142,7 +144,9 @@ APPLICATION = (
         "add-header pull-header collect-header rem-header", "HEADER", "answers leave as the application made them"
     ),
     _family("route response-route final-route error-route", "RULE", "no rule is applied to any request", Fate.MISSING),
-    _missing("offload-threads", "N", "an answer is sent by the thread that made it; Mongrel2 buffers for slow clients"),
+    _needless(
+        "offload-threads", "N", "answers wait for slow clients without a thread (response-buffer, response-spool)"
+    ),
     _needless("disable-write-exception ignore-sigpipe ignore-write-errors", "", "a client that leaves is no error"),
     _needless("write-errors-tolerance write-errors-exception-only", "N", "a client that leaves is no error"),
     _needless("memory-report", "", "request lines say nothing about memory", "m"),
