@@ -176,8 +176,7 @@ def main() -> int:
     port = free_port()
     with tempfile.TemporaryDirectory() as place:
         argv = [sys.executable, "-m", "m2serve", "--with-mongrel2", f"127.0.0.1:{port}", "-p", "2", "--threads", "4"]
-        if not arguments.no_flow_control:
-            argv += ["--mongrel2-setting", "download.flow_control=1"]
+        argv += ["--mongrel2-setting", f"download.flow_control={int(not arguments.no_flow_control)}"]
         argv += ["--disable-logging", "--module", "benchmarks.apps:download", *arguments.option]
         tree = Tree(argv, Path(place) / "log", ROOT)
         try:

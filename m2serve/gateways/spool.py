@@ -65,8 +65,8 @@ class Spool:
                 self._complained = True
                 log.error(
                     "answers cannot wait on disk: %s; threads wait for their clients (response-spool) directory=%s",
-                    error.strerror,
-                    tempfile.gettempdir(),
+                    error.strerror or error,
+                    tempfile.tempdir,  # not gettempdir(), which may fail for the same reason
                 )
         return stored
 

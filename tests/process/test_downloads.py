@@ -46,13 +46,6 @@ def write_file(path: Path, size: int) -> Path:
     return path
 
 
-@pytest.fixture(params=["flow control", "no flow control"])
-def front(request: pytest.FixtureRequest, start_mongrel2: Callable[..., Mongrel2]) -> Mongrel2:
-    if request.param == "flow control":
-        return start_mongrel2(settings=FLOW)
-    return start_mongrel2(protocol="json")
-
-
 @pytest.fixture
 def flowing(start_mongrel2: Callable[..., Mongrel2]) -> Mongrel2:
     return start_mongrel2(settings=FLOW)
@@ -87,11 +80,16 @@ def temporary_files(server: Server, worker: str = "worker 1") -> list[str]:
     return [link for link in found if link.startswith(str(server.temporary))]
 
 
-def test_every_byte_arrives(front: Mongrel2, serve: Callable[..., Server], tmp_path: Path) -> None:
-    serve(front, module="downloads")
+@pytest.mark.parametrize("front", ["flow control", "no flow control", "direct"])
+def test_every_byte_arrives(
+    start_mongrel2: Callable[..., Mongrel2], serve: Callable[..., Server], tmp_path: Path, front: str
+) -> None:
+    flowing = front == "flow control"
+    mongrel2 = start_mongrel2(settings=FLOW if flowing else {}, protocol="tnetstring" if flowing else "json")
+    serve(mongrel2, module="downloads", options=("--zeromq-direct",) if front == "direct" else ())
     for size in (65_536, 1 << 20, LARGE):
         expected, path = digest(size), write_file(tmp_path / f"{size}", size)
-        with Connection(front.address, 25) as connection:
+        with Connection(mongrel2.address, 25) as connection:
             for how in ("list", "generate", "file"):
                 for length in ("length=1&", ""):
                     response = connection.request(f"/{how}/{size}?{length}file={path}")
