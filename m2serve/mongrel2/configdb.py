@@ -113,6 +113,8 @@ def _defaults(directory: str, settings: Settings) -> dict[str, str]:
         "limits.content_length": str(min(_CONTENT_LENGTH, settings.request_buffer // 4)),
         "upload.temp_store": f"{directory}/{_UPLOAD}XXXXXX",
         "upload.temp_store_mode": "0600",
+        # Its notices go to one receiver, which only the dispatcher is.
+        "download.flow_control": "0" if settings.zeromq_direct else "1",
     }
 
 

@@ -32,6 +32,7 @@ def settings():
         zeromq=(),
         mongrel2_setting=(),
         request_buffer=16 * 1024 * 1024,
+        zeromq_direct=False,
     )
 
 
@@ -109,14 +110,24 @@ def test_it_sets_what_bodies_of_any_size_need_and_says_so(settings, tmp_path):
         "limits.content_length": "65536",
         "upload.temp_store": f"{tmp_path}/upload.XXXXXX",
         "upload.temp_store_mode": "0600",
+        "download.flow_control": "1",
     }
     assert front == Front(
         front.pair,
         directory=str(tmp_path),
         temp_store=f"{tmp_path}/upload.XXXXXX",
         content_length=65536,
+        flow_control=True,
         control=Endpoint("ipc", path=f"{tmp_path}/control"),
     )
+
+
+def test_without_a_dispatcher_there_is_no_flow_control(settings, tmp_path):
+    settings.mongrel2_dir = str(tmp_path)
+    settings.zeromq_direct = True
+    front, spec = prepare(settings)
+    os.close(spec.lock_fd)
+    assert (front.flow_control, stored(tmp_path)["download.flow_control"]) == (False, "0")
 
 
 def test_what_is_told_to_set_wins(settings, tmp_path):
