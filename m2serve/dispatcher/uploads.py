@@ -57,7 +57,8 @@ class Upload:
         """The request that has the file."""
         self.until = 0.0
         """When something is done about it, if it is ENDING or its file has vanished."""
-        self.was_there = False
+        self.size: int | None = None
+        """Bytes that had come at the last look; None: the file was not seen yet."""
 
     @property
     def key(self) -> _Key:
@@ -157,15 +158,23 @@ class Uploads:
         """Why an upload is refused before its body has come: status and reason."""
         if self.stopping:
             return 503, "an upload while the server stops"
-        if begun.expected is None:
-            return None
-        if begun.limit is not None and begun.expected > begun.limit:
-            return 413, f"a body of {begun.expected} bytes, at most {begun.limit} (limit-post)"
-        room = self._stores[begun.endpoint].room()
-        if room is not None and room < begun.expected:
+        expected = begun.expected
+        if expected is not None and begun.limit is not None and expected > begun.limit:
+            return 413, f"a body of {expected} bytes, at most {begun.limit} (limit-post)"
+        room = self._room(begun)
+        if room is not None and room < (expected or self._fronts[begun.endpoint].content_length):
+            size = "unknown size" if expected is None else f"{expected} bytes"
             where = self._fronts[begun.endpoint].temp_store
-            return 507, f"no space for an upload of {begun.expected} bytes: {room} free in upload.temp_store {where}"
+            return 507, f"no space for an upload of {size}: {room} bytes left in upload.temp_store {where}"
         return None
+
+    def _room(self, begun: Upload) -> int | None:
+        """Bytes free where the file is written, less what other uploads will take; None: it cannot be told."""
+        room = self._stores[begun.endpoint].room()
+        if room is None:
+            return None
+        others = [one for one in self._started.values() if one.endpoint == begun.endpoint and one is not begun]
+        return max(0, room - sum(max(0, one.expected - (one.size or 0)) for one in others if one.expected is not None))
 
     def _finished(self, taken: Taken, name: bytes) -> bool:
         key = (taken.intake.index, taken.conn)
@@ -205,6 +214,12 @@ class Uploads:
         found = self._started.get((intake.index, conn))
         if found is not None:
             self._end(found)
+            # Mongrel2 does the same when it cannot write, and the client then hears nothing but the end
+            log.info(
+                "upload broken off endpoint=%s conn=%s expected=%s free=%s store=%s",
+                intake.pair.send, conn.decode(), found.expected, self._stores[intake.index].room(),
+                self._fronts[intake.index].temp_store,
+            )  # fmt: skip
 
     def lost(self, intake: Intake) -> None:
         """Mongrel2 itself has gone: nobody else will delete what it has left.
@@ -283,12 +298,12 @@ class Uploads:
     def _look_at(self, found: Upload, now: float, intake: Intake) -> None:
         size = self._size(found)
         if size is not None:
-            found.was_there, found.until = True, 0.0
+            found.size, found.until = size, 0.0
             if found.expected is None and found.limit is not None and size > found.limit:
                 self._break_off(
                     found, intake, 413, f"a body of {size} bytes so far, at most {found.limit} (limit-post)"
                 )
-        elif found.was_there:
+        elif found.size is not None:
             # Mongrel2 has deleted it, but said nothing; or somebody else has, and the client is to be told at DONE
             found.until = found.until or now + _VANISHED
             if found.until <= now:
