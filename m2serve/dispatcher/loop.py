@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 import time
 from collections import Counter
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from m2serve.config.postlimits import PostLimits
 from m2serve.dispatcher import credits
-from m2serve.dispatcher.credits import WINDOW, settle
+from m2serve.dispatcher.adoption import adopt_cells
+from m2serve.dispatcher.credits import WINDOW
 from m2serve.dispatcher.crew import Crew
-from m2serve.dispatcher.drains import found_in
 from m2serve.dispatcher.intake import Intake, Phase
 from m2serve.dispatcher.keepalive import KeepAlive
 from m2serve.dispatcher.outbox import Outbox, framed
@@ -28,7 +27,6 @@ from m2serve.ids import WorkerId
 from m2serve.observe.log import reopen
 from m2serve.system.link import EOF, Link
 from m2serve.system.watch import Watch
-from m2serve.transports import card as cards
 from m2serve.transports import ledger
 from m2serve.transports.ledger import Ledger
 from m2serve.transports.node import NodeFds, WorkerPost
@@ -630,10 +628,9 @@ class Dispatcher:
     def _adopt(self, now: float) -> None:
         """Go on where a predecessor died: connections, requests in the ring, requests in the cells."""
         crews = [self._enlist(post) for post in self._node.posts.values()]
-        dead = {crew.key for crew in crews if _has_ended(crew)}
         claimed: dict[int, set[tuple[int, int]]] = {i.index: set() for i in self._intakes}
         for crew in crews:
-            self._adopt_cells(crew, dead, claimed)
+            adopt_cells(crew, self._intakes, self._router, self._close_later, claimed)
         self._uploads.adopt((taken for crew in crews for taken in crew.running.values()), self._intakes)
         for intake in self._intakes:
             fd = self._node.pulls.pop(intake.index, None)
@@ -655,43 +652,8 @@ class Dispatcher:
         for crew in crews:
             crew.say(Word.RESUME)
 
-    def _adopt_cells(self, crew: Crew, dead: set[int], claimed: dict[int, set[tuple[int, int]]]) -> None:
-        moved = crew.drains.adopt(self._intakes)
-        drains = {taken.serial: taken for taken in crew.drains.running.values()}
-        self._router.resume_drains(crew)
-        for slot, serial in enumerate(crew.mails.tolist()):
-            state, index, epoch, _, _, _, frame, *_ = crew.card.read(slot)
-            if not state or (state == cards.HANDED and not serial):
-                continue  # nothing was ever put into this slot, or it was not mailed yet
-            claimed[index].add((epoch, frame))
-            if serial in drains:
-                self._router.resume(drains[serial], crew, slot, serial)
-                continue
-            taken = found_in(crew.card, slot, self._intakes)
-            if not serial:
-                if (index, epoch, frame) in moved:
-                    crew.vacate(slot)
-                settle(crew.card, slot, taken)
-                continue
-            if crew.card.answered[slot] == serial | cards.SENDING:
-                crew.card.wipe(slot)  # how far the predecessor came nobody knows
-                self._close_later(taken)
-                continue
-            self._router.resume(taken, crew, slot, serial)
-            if crew.key not in dead:
-                crew.ring()  # the predecessor may have died before it did; one ring too many is ignored
-
 
 def _close(sender: bytes, conn: bytes, streaming: bool) -> bytes:
     """What closes a connection, framed; of a streamed upload, so that Mongrel2 wakes up and notices."""
     close = framed(mongrel2.head(sender, conn))
     return close + framed(upload_credits(sender, conn, pieces.ENOUGH)) if streaming else close
-
-
-def _has_ended(crew: Crew) -> bool:
-    try:
-        return not crew.link.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
