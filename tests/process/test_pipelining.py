@@ -36,11 +36,11 @@ def mixed(first: int) -> list[tuple[str, int]]:
     return asked
 
 
-@pytest.mark.parametrize("scheme", ["tcp", "ipc"])
+@pytest.mark.parametrize(("scheme", "flow"), [("tcp", 0), ("ipc", 0), ("tcp", 1)])
 def test_fifty_in_one_write_are_answered_in_order(
-    start_mongrel2: Callable[..., Mongrel2], serve: Callable[..., Server], scheme: str
+    start_mongrel2: Callable[..., Mongrel2], serve: Callable[..., Server], scheme: str, flow: int
 ) -> None:
-    mongrel2 = start_mongrel2(scheme=scheme)
+    mongrel2 = start_mongrel2(scheme=scheme, settings={"download.flow_control": flow})
     serve(mongrel2, processes=2, threads=4, options=("--disable-logging",))
     with (
         Load(mongrel2.address, "/sleep/0.002", clients=15, tagged=True) as small,
