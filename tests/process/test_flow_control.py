@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -127,7 +128,8 @@ def test_a_workers_death_closes_its_downloads_and_no_others(
 ) -> None:
     server = serve(flowing, processes=2, threads=2, options=("--disable-logging",))
     stalled = [begin(flowing, f"/big/{SOME}") for _ in range(10)]
-    in_time(flowing)
+    for connection in stalled:
+        wait_until(lambda one=connection: b"200 OK" in one.socket.recv(50, socket.MSG_PEEK), 10, "the head")
     mark = server.mark()
     server.kill_child("worker 1")
     server.wait_log("worker 1.*READY", timeout=15, after=mark)
