@@ -20,6 +20,7 @@ from m2serve.dispatcher.keepalive import KeepAlive
 from m2serve.dispatcher.outbox import Outbox, framed
 from m2serve.dispatcher.routing import Router
 from m2serve.dispatcher.special import Special
+from m2serve.dispatcher.streams import Streams
 from m2serve.dispatcher.taken import Arrival, Marked, Taken
 from m2serve.dispatcher.uploads import Uploads
 from m2serve.errors import ProtocolError
@@ -87,7 +88,8 @@ class Dispatcher:
         self._uploads = Uploads(
             self._ledger.uploads, node.fronts, PostLimits(settings.limit_post), self._refuse, self._router.end_behind
         )
-        self._special = Special(self._router, self._uploads)
+        self._streams = Streams(self._ledger.uploads)
+        self._special = Special(self._router, self._uploads, self._streams)
         # A cell that is empty keeps no trace of its last serial, but the worker remembers it, and would not begin
         # another request of the same.
         self._ledger.words[ledger.LIVES] += 1
@@ -223,7 +225,7 @@ class Dispatcher:
         deadlines = [d for i in self._intakes if (d := i.deadline()) is not None]
         deadlines += [d for r in self._responders if (d := r.deadline()) is not None]
         deadlines += [when for when, *_ in self._closing]
-        if any(self._outboxes) or any(crew.outbox for crew in self._router.crews) or self._special.streams:
+        if any(self._outboxes) or any(crew.outbox for crew in self._router.crews) or self._streams:
             deadlines.append(now + _BLOCKED_RETRY)
         return min(deadlines, default=now + _HOUSEKEEPING)
 
@@ -249,8 +251,7 @@ class Dispatcher:
         for crew in self._router.crews:
             if crew.outbox:
                 crew.flush()
-        if self._special.streams:
-            self._special.streams.pump()
+        self._streams.tick()
         self._uploads.tick(now, self._intakes)
         if self._stopping and not self._quiet_said:
             self._leave_when_done(now)
@@ -310,7 +311,7 @@ class Dispatcher:
     def _arrival(self, intake: Intake, arrival: Arrival | Marked, now: float) -> None:
         if isinstance(arrival, Marked):
             self._special.arrived(arrival)
-            if self._special.streams:
+            if self._streams:
                 self._due = min(self._due, now + _BLOCKED_RETRY)
             return
         if arrival.fault is not None:
@@ -631,7 +632,9 @@ class Dispatcher:
         claimed: dict[int, set[tuple[int, int]]] = {i.index: set() for i in self._intakes}
         for crew in crews:
             adopt_cells(crew, self._intakes, self._router, self._close_later, claimed)
-        self._uploads.adopt((taken for crew in crews for taken in crew.running.values()), self._intakes)
+        running = [taken for crew in crews for taken in crew.running.values()]
+        self._uploads.adopt(running, self._intakes)
+        self._streams.adopt(running)
         for intake in self._intakes:
             fd = self._node.pulls.pop(intake.index, None)
             if fd is None:

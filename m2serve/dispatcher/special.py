@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from m2serve.dispatcher.streams import Streams
 from m2serve.errors import RemoteProtocolError
 from m2serve.wire import mongrel2, pieces
 
 if TYPE_CHECKING:
     from m2serve.dispatcher.routing import Router
+    from m2serve.dispatcher.streams import Streams
     from m2serve.dispatcher.taken import Marked
     from m2serve.dispatcher.uploads import Uploads
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Special:
     """Decides what a marked message is, and hands requests on to the router."""
 
-    def __init__(self, router: Router, uploads: Uploads) -> None:
+    def __init__(self, router: Router, uploads: Uploads, streams: Streams) -> None:
         self._router = router
-        self.streams = Streams()
+        self.streams = streams
         self._uploads = uploads
 
     def arrived(self, marked: Marked) -> None:

@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING
 
 from m2serve.dispatcher.taken import State
 from m2serve.transports import card as cards
+from m2serve.transports import uploads as tables
+from m2serve.transports.uploads import Entry
 from m2serve.wire import pieces
 from m2serve.wire.crew import PIECE_MOST
+from m2serve.wire.upload import progress_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from m2serve.dispatcher.intake import Intake
     from m2serve.dispatcher.taken import Taken
     from m2serve.message import Request
+    from m2serve.transports.uploads import UploadTable
 
 
 class _Waiting:
@@ -37,11 +43,14 @@ class _Waiting:
 class Streams:
     """All streamed uploads of the node."""
 
-    def __init__(self) -> None:
+    def __init__(self, table: UploadTable) -> None:
         self._waiting: deque[_Waiting] = deque()
+        self._table = table
+        self._shown: list[Taken] = []
+        """Requests whose progress somebody may ask for."""
 
     def __bool__(self) -> bool:
-        """Whether pieces wait: :meth:`pump` is to be called soon."""
+        """Whether pieces wait: :meth:`tick` is to be called soon."""
         return bool(self._waiting)
 
     def begins(self, taken: Taken, request: Request) -> bool:
@@ -54,6 +63,9 @@ class Streams:
         taken.kind = cards.STREAM
         taken.streaming = True
         taken.final = b"content-length" not in request.headers
+        name = progress_id(request)
+        if name:
+            self._show(taken, name, request)
         # Answer, close and credits must arrive in that order: all by the responder of the worker.
         taken.road = cards.OWN_ROAD
         return True
@@ -71,16 +83,68 @@ class Streams:
         if reader is None:
             intake.ring.take(message.frame)  # of an upload that was refused, or answered before its end
             return True
+        if reader.entry:
+            self._advance(reader, piece)
         waiting = _Waiting(message, piece, reader)
         if not self._waiting and _passed(waiting, raw[piece.start : piece.start + piece.size]):
             return True
         intake.live.append(message)
         self._waiting.append(waiting)
-        self.pump()
+        self._pump()
         return True
 
-    def pump(self) -> None:
-        """Send what waits, as far as there is room for it."""
+    def tick(self) -> None:
+        """Send what waits, as far as there is room for it; show no more what is over."""
+        if self._waiting:
+            self._pump()
+        if self._shown:
+            for over in [taken for taken in self._shown if taken.state is State.OVER]:
+                self._shown.remove(over)
+                self._table.free(over.entry)
+
+    def adopt(self, running: Iterable[Taken]) -> None:
+        """Go on with the table of a predecessor, before any message is read.
+
+        Args: running: requests that lie in cells.
+        """
+        owners = {(t.intake.index, t.epoch, int(t.conn)): t for t in running if t.kind == cards.STREAM}
+        for slot in self._table.used():
+            entry = self._table.read(slot)
+            if entry.state not in (tables.STREAMED, tables.STREAMED_WHOLE):
+                continue
+            owner = owners.get((entry.endpoint, entry.epoch, entry.conn))
+            if owner is None:
+                self._table.free(slot)  # over; or nobody has begun it, and its first message comes again
+            else:
+                owner.entry = slot
+                self._shown.append(owner)
+
+    def _show(self, taken: Taken, name: bytes, request: Request) -> None:
+        length = request.headers.get(b"content-length")
+        entry = Entry(
+            state=tables.STREAMED,
+            endpoint=taken.intake.index,
+            epoch=taken.epoch,
+            conn=int(taken.conn),
+            # what is no proper number is refused by the worker
+            expected=int(length) if isinstance(length, bytes) and length.isdigit() and len(length) <= 10 else None,
+            limit=None,
+            frame=len(request.body),
+            sender=taken.sender,
+            progress_id=name,
+            name=b"",
+        )
+        slot = self._table.start(entry)
+        if slot is not None:
+            taken.entry = slot
+            self._shown.append(taken)
+
+    def _advance(self, reader: Taken, piece: pieces.Piece) -> None:
+        before = self._table.read(reader.entry).frame
+        more = pieces.ahead(piece.offset, before) + piece.size
+        self._table.advance(reader.entry, before + max(0, more), piece.last)
+
+    def _pump(self) -> None:
         blocked: set[int] = set()
         still: deque[_Waiting] = deque()
         for waiting in self._waiting:

@@ -322,6 +322,8 @@ class Uploads:
         owners = {(t.intake.index, t.epoch, t.frame): t for t in running if t.kind == cards.UPLOAD}
         for slot in self._table.used():
             entry = self._table.read(slot)
+            if entry.state in (tables.STREAMED, tables.STREAMED_WHOLE):
+                continue  # no file
             found = Upload(slot, entry)
             if entry.state == tables.DONE:
                 # If its message still lies in the ring, this is told below; else it has no owner, and is deleted.

@@ -20,6 +20,10 @@ DONE: Final = 2
 """The file is complete and ours."""
 ENDING: Final = 3
 """The upload was refused or broken off: Mongrel2 should delete the file; what it leaves is ours to delete."""
+STREAMED: Final = 4
+"""There is no file: the body comes in pieces."""
+STREAMED_WHOLE: Final = 5
+"""The last piece has come."""
 
 # word numbers inside a slot; the first slot has only _HIGH
 _HIGH: Final = 0
@@ -49,7 +53,7 @@ class Entry(NamedTuple):
     limit: int | None
     """Bytes that it may have, by ``limit-post``."""
     frame: int
-    """Of the message that said DONE: names the request that has the file."""
+    """Of the message that said DONE: names the request that has the file. Of a STREAMED one: bytes that have come."""
     sender: bytes
     progress_id: bytes
     name: bytes
@@ -93,6 +97,13 @@ class UploadTable:
         word = slot * (_SLOT // 8)
         self._words[word + FRAME] = frame
         self._words[word + STATE] = DONE
+
+    def advance(self, slot: int, received: int, last: bool) -> None:
+        """So much of a streamed body has come; *last*: that is all."""
+        word = slot * (_SLOT // 8)
+        self._words[word + FRAME] = received
+        if last:
+            self._words[word + STATE] = STREAMED_WHOLE
 
     def break_off(self, slot: int) -> None:
         """The upload has been refused, or its client has left."""

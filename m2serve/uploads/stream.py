@@ -14,14 +14,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from m2serve.errors import BodyError, BodyGone, ClientGone
+from m2serve.wire import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 WINDOW_MOST: Final = 256 * 1024
 """Bytes; more makes nothing faster."""
-
-_WRAP: Final = 1 << 32
 
 
 class StreamBody(io.BufferedIOBase):
@@ -82,7 +81,7 @@ class StreamBody(io.BufferedIOBase):
         with self._changed:
             if self._over or self.complete or self._failure is not None:
                 return
-            ahead = (offset - self.received + _WRAP // 2) % _WRAP - _WRAP // 2
+            ahead = pieces.ahead(offset, self.received)
             if ahead > 0:
                 at = self.received
                 self._fail(lambda: BodyError(f"{ahead} bytes of the body are missing at byte {at}", status=500))

@@ -37,6 +37,7 @@ _JSON: Final = re.compile(
     rb'(?:,"UPLOAD_STREAM_DONE":"(1)")?\},([0-9]{1,10}):'
 )
 _OFFSET: Final = re.compile(rb"-?[0-9]{1,10}")
+_HALF: Final = 1 << 31
 
 
 class Piece(NamedTuple):
@@ -67,6 +68,11 @@ def read_piece(raw: bytes) -> Piece | None:
     offset = _offset(request)
     size = len(request.body)
     return Piece(offset, _DONE in request.headers, len(raw) - 1 - size, size)
+
+
+def ahead(offset: int, at: int) -> int:
+    """How far *offset*, which is known modulo 2**32, lies behind byte *at* of the body; negative: before it."""
+    return (offset - at + _HALF) % (2 * _HALF) - _HALF
 
 
 def begins_stream(request: Request) -> bool:

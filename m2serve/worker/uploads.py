@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from m2serve.transports.uploads import DONE, STARTED
+from m2serve.transports.uploads import DONE, STARTED, STREAMED, STREAMED_WHOLE
 from m2serve.uploads.body import NoBody, UploadFiles
 from m2serve.wire import upload
 
@@ -50,7 +50,11 @@ class Uploads:
         The client gives an upload its id by the header ``X-Progress-ID``, or in the query: ``?X-Progress-ID=...``.
         """
         entry = self._table.find(progress_id.encode("utf-8", "surrogateescape"))
-        if entry is None or not progress_id or entry.state not in (STARTED, DONE):
+        if entry is None or not progress_id:
+            return None
+        if entry.state in (STREAMED, STREAMED_WHOLE):
+            return Progress(entry.frame, entry.expected, entry.state == STREAMED_WHOLE)
+        if entry.state not in (STARTED, DONE):
             return None
         size = self._files.size(entry.endpoint, entry.name)
         if entry.state == DONE:

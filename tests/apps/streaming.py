@@ -58,7 +58,18 @@ def stubborn(environ: Environ, rest: str) -> dict[str, Any]:
         return {"error": type(error).__name__}
 
 
-_PATHS = {"digest": digest, "lines": lines, "part": part, "stubborn": stubborn}
+def progress(environ: Environ, rest: str) -> dict[str, Any] | None:
+    found = environ["m2serve.uploads"](rest)
+    return None if found is None else found._asdict()
+
+
+_PATHS: dict[str, Callable[[Environ, str], object]] = {
+    "progress": progress,
+    "digest": digest,
+    "lines": lines,
+    "part": part,
+    "stubborn": stubborn,
+}
 
 
 def application(environ: Environ, start_response: Start) -> Iterable[bytes]:

@@ -152,10 +152,10 @@ def test_mongrel2_continues_the_client(streaming: Callable[..., Any]) -> None:
         assert_received(connection.read(), data)
 
 
-@PROTOCOLS
-def test_several_at_a_time(streaming: Callable[..., Any], protocol: str) -> None:
+@pytest.mark.parametrize(("protocol", "flow_control"), [("tnetstring", 0), ("json", 1)])
+def test_several_at_a_time(streaming: Callable[..., Any], protocol: str, flow_control: int) -> None:
     """On fewer threads than uploads; quick requests go on meanwhile."""
-    mongrel2, _ = streaming(protocol=protocol)
+    mongrel2, _ = streaming(protocol=protocol, settings={"download.flow_control": flow_control})
     bodies = [content(size) for size in (2 * MIB, 3 * MIB, MIB, 700 * KIB, 4 * MIB, 80 * KIB)]
 
     def one(number: int) -> set[int]:
@@ -172,6 +172,27 @@ def test_several_at_a_time(streaming: Callable[..., Any], protocol: str) -> None
     with ThreadPoolExecutor(len(bodies)) as pool:
         pids = set().union(*pool.map(one, range(len(bodies))))
     assert len(pids) == 2
+
+
+@FRAMINGS
+def test_the_progress_can_be_seen(streaming: Callable[..., Any], chunked: bool) -> None:
+    mongrel2, server = streaming()
+    data = content(3 * MIB)
+    expected = None if chunked else len(data)
+
+    def seen() -> dict[str, Any] | None:
+        found: dict[str, Any] | None = json.loads(get(mongrel2.address, "/progress/abc").body)
+        assert found is None or found["expected"] == expected
+        return found
+
+    assert seen() is None
+    with Midway(mongrel2, server, chunked=chunked, extra="X-Progress-ID: abc\r\n") as one:
+        wait_until(lambda: 500_000 < (seen() or {"received": 0})["received"] < MIB, 10, "a third")
+        server.kill_child("dispatcher")
+        one.more(0.3)
+        wait_until(lambda: (seen() or {"received": 0})["received"] > MIB, 10, "two thirds")
+        assert_received(one.finish(), one.data, chunked=chunked)
+    wait_until(lambda: seen() is None, 5, "end of the request")
 
 
 # -- uploads that end early
@@ -271,13 +292,15 @@ def test_a_client_that_leaves_ends_the_reading(streaming: Callable[..., Any], ch
 class Midway:
     """An upload that is in the middle: the application has read something, and the client has not sent all."""
 
-    def __init__(self, mongrel2: Mongrel2, server: Server, *, chunked: bool, size: int = 3 * MIB) -> None:
+    def __init__(
+        self, mongrel2: Mongrel2, server: Server, *, chunked: bool, size: int = 3 * MIB, extra: str = ""
+    ) -> None:
         self.data = content(size)
         self.chunked = chunked
         self.connection = Connection(mongrel2.address, 20.0)
         self._framed = chunks(self.data) if chunked else self.data
         self._sent = 0
-        self.connection.send(head("/digest/5000/0?midway", length=None if chunked else size))
+        self.connection.send(head("/digest/5000/0?midway", length=None if chunked else size, extra=extra))
         mark = server.mark()
         self.more(0.3)
         server.wait_log("reading midway", after=mark)

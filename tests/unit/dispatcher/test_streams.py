@@ -11,8 +11,10 @@ from dispatching import Node, receive, wait_readable
 from test_adoption import Life
 
 from m2serve.dispatcher.outbox import framed
+from m2serve.dispatcher.streams import Streams
 from m2serve.transports import card as cards
 from m2serve.transports import ledger
+from m2serve.transports import uploads as tables
 from m2serve.wire import crew as crew_wire
 from m2serve.wire import tnet, zmtp
 from m2serve.wire.control import upload_credits
@@ -188,13 +190,46 @@ def test_a_piece_that_cannot_be_read_is_left_to_a_worker(it):
     assert it.card.read(only(it).slot)[-1] == cards.PLAIN
 
 
+# -- progress
+
+
+def test_progress_is_shown_to_who_asks(it):
+    it.get(first(7, b"01234", content_length="1000", x_progress_id="abc"), first(8, transfer_encoding="chunked"))
+    table = it.now._ledger.uploads
+    assert len(table.used()) == 1
+    shown = table.find(b"abc")
+    assert (shown.state, shown.expected, shown.frame) == (tables.STREAMED, 1000, 5)
+    one = it.now._intakes[0].current[b"7"]
+    it.copied(one.slot)
+    it.get(piece(7, 5, b"56"), piece(7, 5, b"56"), piece(7, 7, b"78"))
+    assert table.find(b"abc").frame == 9
+    it.get(piece(7, 9, b"9", last=True))
+    assert (table.find(b"abc").frame, table.find(b"abc").state) == (10, tables.STREAMED_WHOLE)
+    it.now._streams.tick()
+    assert table.find(b"abc") is not None
+    it.card.mails[one.slot] = 0
+    assert it.router.collect()
+    it.now._streams.tick()
+    assert table.find(b"abc") is None
+
+
+def test_a_successor_goes_on_with_the_progress(it):
+    it.get(first(7, b"01234", content_length="1000", x_progress_id="abc"))
+    running = list(it.router.crews[0].running.values())
+    table = it.now._ledger.uploads
+    for heir, found in ((Streams(table), running), (Streams(table), [])):
+        it.now._uploads.adopt(found, it.now._intakes)  # leaves alone what is no file
+        heir.adopt(found)
+        assert (table.find(b"abc") is not None) is bool(found)
+
+
 # -- no room
 
 
 def fill(it, taken) -> int:
     """Send pieces until the link takes no more; the offset behind them."""
     offset = 5
-    while not it.now._special.streams:
+    while not it.now._streams:
         it.get(piece(7, offset, bytes([offset % 251]) * 60_000))
         offset += 60_000
         assert offset < 50_000_000
@@ -207,7 +242,7 @@ def test_what_the_link_has_no_room_for_waits_in_the_ring(it):
     it.get(piece(7, offset, b"the rest", last=True))
     assert it.untaken() > 60_000
     found = []
-    while it.now._special.streams:
+    while it.now._streams:
         found += it.pieces()
         it.now._periodic(time.monotonic())
     found += it.pieces()
@@ -257,8 +292,8 @@ def test_what_waited_for_a_lost_mongrel2_is_dropped(it):
     intake = it.now._intakes[0]
     it.now._pull_ended(intake, "test", time.monotonic())
     it.pieces()
-    it.now._special.streams.pump()
-    assert not it.now._special.streams
+    it.now._streams.tick()
+    assert not it.now._streams
     assert it.pieces() == []
 
 
@@ -270,7 +305,7 @@ def test_credit_left_over_from_before_brings_pieces_early(it):
     it.card.mails[one.slot] = 0
     assert it.router.collect()
     second = only(it)
-    it.now._special.streams.pump()
+    it.now._streams.tick()
     assert it.pieces() == [(second.slot, second.serial, 6, False, b"early")]
 
 
