@@ -90,9 +90,11 @@ class Builder:
     def _is_foreign(self, entry: Entry) -> bool:
         text = self.expand(entry)
         row = foreign(entry.key, text)
-        if row is not None and not (entry.value and row.asks_nothing(text)):
+        if row is None or (row.rare and entry.key in self._expander.referenced):
+            return False
+        if not (entry.value and row.asks_nothing(text)):
             self._foreign.append((entry, row))
-        return row is not None
+        return True
 
     def _option(self, entry: Entry, option: Option) -> None:
         text = entry.value

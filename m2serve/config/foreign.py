@@ -32,6 +32,7 @@ class Foreign:
         text: the reason or the consequence, without a full stop.
         short: letters for the command line.
         value: the row is only for values that match this; others look further down.
+        rare: so rarely an option that a key which some value refers to is taken for a placeholder.
         family: the row is for every name that is one of *names* or begins with one and a dash.
     """
 
@@ -42,6 +43,7 @@ class Foreign:
     short: str = ""
     value: re.Pattern[str] | None = None
     family: bool = False
+    rare: bool = False
 
     @property
     def name(self) -> str:

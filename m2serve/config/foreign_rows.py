@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from m2serve.config.foreign import Fate, Foreign
+from m2serve.config.foreign_rare import RARE
 
 
 def _missing(names: str, metavar: str, text: str, short: str = "") -> Foreign:
@@ -117,7 +118,11 @@ APPLICATION = (
     _needless("plugins-dir plugin-dir binary-path", "PATH", "m2serve loads no plugins of uWSGI's"),
     _missing("unenv", "NAME", "the variable stays"),
     _missing("envdir early-envdir", "DIR", "no variables are read there; name them with env"),
-    _missing("import pyimport shared-import py-import", "MODULE", "import it in the application's own module"),
+    _missing(
+        "import pyimport shared-import py-import python-import shared-pyimport shared-py-import shared-python-import",
+        "MODULE",
+        "import it in the application's own module",
+    ),
     _elsewhere(
         "paste ini-paste ini-paste-logged",
         "SPEC",
@@ -225,7 +230,7 @@ SERVICES = (
     _needless("ksm never-swap auto-snapshot snmp", "N", "it concerns uWSGI's own memory"),
 )
 
-ROWS: tuple[Foreign, ...] = (*SOCKETS, *PROCESSES, *APPLICATION, *LOGGING, *SERVICES)
+ROWS: tuple[Foreign, ...] = (*SOCKETS, *PROCESSES, *APPLICATION, *LOGGING, *SERVICES, *RARE)
 
 MEANT = {
     "user": "uid",

@@ -17,6 +17,8 @@ from support import corpus
 
 from m2serve.config.outside import Outside
 from m2serve.config.settings import examine
+from m2serve.config.table import metavar
+from m2serve.config.words import CLOSERS, CONDITIONS, OLD_CONDITIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,3 +126,11 @@ def test_uwsgi_reads_the_same(name: str, directory: Path) -> None:
         if file == name:
             assert (their is None or (key, their) in theirs) and (our is None or (key, our) in ours), "stale"
     assert without_differences(name, ours, 1) == without_differences(name, theirs, 0)
+
+
+def test_every_option_of_uwsgi_is_known() -> None:
+    done = subprocess.run([str(UWSGI), "--help"], capture_output=True, text=True, check=True, timeout=20)
+    names = set(re.findall(r"^\s+(?:-\w\|)?--([a-z0-9_-]+)", done.stdout + done.stderr, re.MULTILINE))
+    assert len(names) > 600
+    spellings = CLOSERS | CONDITIONS | set(OLD_CONDITIONS) | {"help", "version"}
+    assert sorted(name for name in names - spellings if metavar(name) is None) == []
