@@ -576,6 +576,8 @@ class Dispatcher:
                 self._running = False
             elif received.verb is Verb.REOPEN:
                 reopen()
+            elif received.verb is Verb.PING:
+                self._link.send(Verb.ALIVE, {})
 
     def _stop(self) -> None:
         """Finish what was taken. Uploads may take long: until the last is complete, all else is served as ever."""

@@ -80,6 +80,8 @@ class Board:
     """Why the last reload was given up; empty if it was not."""
     served: bool = False
     """All workers of some generation have been ready: the start has come about."""
+    dispatcher_heard: Seconds = AT_ZERO
+    """When the dispatcher last answered a PING."""
     last_burial: Seconds = AT_ZERO
     """When the last child died that was no daemon."""
 

@@ -80,6 +80,8 @@ class Inbox:
                 case (ChildKind.DISPATCHER, Verb.QUIET):
                     self.board.quiet = True
                     log.info("dispatcher is quiet: nothing queued, held or running")
+                case (ChildKind.DISPATCHER, Verb.ALIVE):
+                    self.board.dispatcher_heard = now
                 case (ChildKind.DISPATCHER, Verb.SETTLED):
                     self._settle(int(message.payload["key"]))
                 case _:

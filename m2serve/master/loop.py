@@ -53,16 +53,16 @@ class Loop:
             if caught is not None:
                 self.commands.signal(caught, clock())
             self._probe(clock())
-            acted = self._decide(clock())
+            now = clock()
+            acted = self._decide(now)
             if self.actor.finished is not None:
                 return self.actor.finished
             for attachment in self.attachments:
-                acted |= attachment.turn(clock())
+                acted |= attachment.turn(now)
             # After a signal another turn: a CHLD taken just now may tell of a death behind this turn's reaping.
             busy = acted or caught is not None or self.signals.pending
-            now = clock()
             due = now if busy else self._due(now)
-            children, others = wait(self.signals.fileno(), self.board.children, self.attachments, due, now)
+            children, others = wait(self.signals.fileno(), self.board.children, self.attachments, due, clock())
             for child in children:
                 self._listen(child, clock())
             for attachment, fd in others:
@@ -81,7 +81,7 @@ class Loop:
         dues += [attachment.due(now) for attachment in self.attachments]
         if any(child.state is ChildState.STARTING for child in self.board.of_kind(ChildKind.DAEMON)):
             dues.append(Seconds(now + PROBE_SECONDS))
-        # What is past has been decided on in this turn.
+        # What was past at *now* has been decided on in this turn; what has become due since has not.
         return min((due for due in dues if due is not None and due > now), default=None)
 
     def _listen(self, child: Child, now: Seconds) -> None:

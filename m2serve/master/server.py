@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from m2serve.master.generation import ReloadKind
 from m2serve.master.inbox import Inbox
 from m2serve.master.loop import Loop, clock
 from m2serve.master.pidfile import PidFiles
+from m2serve.master.service import Service
 from m2serve.master.signals import SignalQueue
 from m2serve.master.spawn import Entries, Spawner
 from m2serve.master.touch import Touch, watched
@@ -28,6 +30,7 @@ from m2serve.mongrel2.configdb import prepare
 from m2serve.mongrel2.fronts import fronts
 from m2serve.mongrel2.soundness import examine
 from m2serve.system.fds import close_quietly
+from m2serve.system.notify import Notifier
 from m2serve.system.title import set_title
 from m2serve.transports.node import NodeFds
 
@@ -76,12 +79,13 @@ class Server:
         pidfiles = PidFiles(settings.pidfile, settings.safe_pidfile, board)
         commands = Commands(settings, board, pidfiles)
         fifo = Fifo(settings.master_fifo, commands)
+        service = Service(board, Notifier.take(os.environ, os.getpid()))
         try:
             pidfiles.write_first()
             fifo.open()
             touch = Touch(watched(settings), commands)
             touch.begin(clock())
-            return self._serve(settings, board, commands, [pidfiles, fifo, touch], node, daemons)
+            return self._serve(settings, board, commands, [pidfiles, fifo, touch, service], node, daemons)
         except ConfigError as error:
             log.critical("nothing was started: %s", error)
             return ExitCode.CONFIG

@@ -33,11 +33,13 @@ class Verb(Enum):
     DROP = "DROP"
     QUIET = "QUIET"
     SETTLED = "SETTLED"
+    ALIVE = "ALIVE"
     # master to child
     DRAIN = "DRAIN"
     STOP = "STOP"
     WORKER = "WORKER"
     REOPEN = "REOPEN"
+    PING = "PING"
     # either way: carries descriptors of the message that follows it
     MORE = "MORE"
 

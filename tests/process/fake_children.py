@@ -93,6 +93,8 @@ def dispatcher(settings, link, node):
             log.info("dispatcher knows key %d by %d descriptors", received.payload["key"], len(received.fds))
         if received.verb is Verb.STOP:
             link.send(Verb.QUIET, {})
+        if received.verb is Verb.PING and not told("deaf"):
+            link.send(Verb.ALIVE, {})
         if received.verb is Verb.DRAIN:
             os.close(writer)
             return ExitCode.OK

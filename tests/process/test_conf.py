@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import configparser
 import os
+import shlex
+import shutil
 import socket
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from support.http import get
+from support.manager import Manager
 from support.mongrel2 import require
 from support.ports import free_ports
 from support.server import ROOT, wait_until
+
+from m2serve.config.settings import Settings
+from m2serve.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +76,7 @@ def front(tmp_path: Path, ports: dict[str, str], replaced: Callable[[str], Path]
 
 
 def test_every_file_is_tested() -> None:
-    assert sorted(path.name for path in CONF.iterdir()) == ["app.ini", "mongrel2.conf"]
+    assert sorted(path.name for path in CONF.iterdir()) == ["app.ini", "m2serve.service", "mongrel2.conf"]
 
 
 def test_app_ini_behind_mongrel2_conf(
@@ -86,3 +93,60 @@ def test_app_ini_behind_mongrel2_conf(
         assert get(("127.0.0.1", front), "/", method="POST", body=b"x" * size).status == 200
     wait_until(lambda: not any((tmp_path / "tmp").iterdir()), 5, "the upload is removed")
     assert server.stop() == 0
+
+
+@pytest.fixture
+def unit() -> configparser.SectionProxy:
+    """The section [Service] of the unit file; a line of it that repeats another would raise."""
+    parser = configparser.ConfigParser(interpolation=None, delimiters="=", comment_prefixes="#")
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(CONF / "m2serve.service")
+    assert parser.sections() == ["Unit", "Service", "Install"]
+    return parser["Service"]
+
+
+def test_the_unit_fits_our_exit_codes_and_mercies(unit: configparser.SectionProxy) -> None:
+    settings = Settings()
+    assert float(unit["TimeoutStopSec"]) > settings.worker_reload_mercy + 2 * settings.reload_mercy + 2
+    assert unit["RestartPreventExitStatus"].split() == [str(int(ExitCode.CONFIG)), str(int(ExitCode.APP_LOAD))]
+    assert unit["KillSignal"] == "SIGTERM"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_understands_the_unit(tmp_path: Path, unit: configparser.SectionProxy) -> None:
+    text = (CONF / "m2serve.service").read_text().replace(unit["ExecStart"], "/bin/true")
+    (tmp_path / "m2serve.service").write_text(text)
+    command = ["systemd-analyze", "verify", str(tmp_path / "m2serve.service")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert not [line for line in done.stderr.splitlines() if "m2serve.service" in line]
+
+
+def test_the_unit_behind_mongrel2_conf(
+    front: int,
+    tmp_path: Path,
+    replaced: Callable[[str], Path],
+    start_server: Callable[..., Server],
+    unit: configparser.SectionProxy,
+) -> None:
+    """Does what systemd would: the command lines, the variables, the order of messages."""
+    program, ini = shlex.split(unit["ExecStart"])
+    directory = unit["WorkingDirectory"]
+    assert program == f"{directory}/.venv/bin/m2serve"
+    assert ini == f"{directory}/conf/app.ini"
+    manager = Manager(str(tmp_path / "notify"))
+    variables = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": str(int(unit["WatchdogSec"]) * 1_000_000)}
+    try:
+        server = start_server(str(replaced("app.ini")), cwd=tmp_path, environment=variables)
+        pid = manager.wait_for("READY")["MAINPID"]
+        assert pid == str(server.pid)
+        assert get(("127.0.0.1", front), "/").status == 200
+        command = shlex.split(unit["ExecReload"].replace("$MAINPID", pid))
+        subprocess.run(command, check=True, timeout=10)
+        manager.wait_for("RELOADING")
+        manager.wait_for("READY")
+        assert get(("127.0.0.1", front), "/").status == 200
+        assert any("WATCHDOG" in message for message in manager.said)
+        assert server.stop() == 0
+        manager.wait_for("STOPPING")
+    finally:
+        manager.close()

@@ -7,7 +7,10 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
+import pytest
+from support.manager import Manager
 from support.obedient import DEADLINE, gone
 from support.server import ROOT
 
@@ -151,3 +154,49 @@ def test_term_can_be_uwsgis_brutal_reload(start):
     server.wait_for("all 1 workers ready", 2)
     server.signal(signal.SIGINT)
     assert server.leave() == 0
+
+
+@pytest.fixture
+def manager(tmp_path):
+    made = Manager(str(tmp_path / "notify"))
+    yield made
+    made.close()
+
+
+def test_a_service_manager_is_told(start, manager, tmp_path):
+    server = start("--processes", "2", NOTIFY_SOCKET=manager.address)
+    ready = manager.wait_for("READY")
+    assert ready == {"READY": "1", "MAINPID": str(server.process.pid), "STATUS": "2 workers serve"}
+    before = time.monotonic()
+    server.signal(signal.SIGHUP)
+    reloading = manager.wait_for("RELOADING")
+    assert before * 1e6 <= int(reloading["MONOTONIC_USEC"]) <= time.monotonic() * 1e6
+    assert reloading["STATUS"] == "reload: 0 of 2 workers ready"
+    manager.wait_for("READY")
+    server.tell("fail")
+    server.signal(signal.SIGHUP)
+    manager.wait_for("RELOADING")
+    given_up = manager.wait_for("READY")
+    assert given_up["STATUS"].endswith("serve; reload given up: its application cannot be loaded")
+    server.signal(signal.SIGTERM)
+    manager.wait_for("STOPPING")
+    assert server.leave() == 0
+    assert not any("WATCHDOG" in message for message in manager.said)
+
+
+def test_the_watchdog_is_fed_while_the_dispatcher_answers(start, manager):
+    server = start(NOTIFY_SOCKET=manager.address, WATCHDOG_USEC="600000")
+    manager.wait_for("READY")
+    for _ in range(4):
+        manager.wait_for("WATCHDOG")
+    server.tell("deaf")
+    while not manager.silence("WATCHDOG", 1.5):
+        pass
+    server.untell("deaf")
+    manager.wait_for("WATCHDOG")
+    server.wait_for("spawned dispatcher")
+    os.kill(server.pid("dispatcher"), signal.SIGSTOP)
+    while not manager.silence("WATCHDOG", 1.5):
+        pass
+    os.kill(server.pid("dispatcher"), signal.SIGKILL)
+    manager.wait_for("WATCHDOG")

@@ -20,12 +20,12 @@ PAIR = "tcp://127.0.0.1:1,tcp://127.0.0.1:2"
 class Running:
     """A server in a process of its own, and its log."""
 
-    def __init__(self, directory: Path, *options: str, zeromq: bool = True) -> None:
+    def __init__(self, directory: Path, *options: str, zeromq: bool = True, **variables: str) -> None:
         self.directory = directory
         (directory / "app.py").write_text("application = None\n")
         command = [sys.executable, str(HERE / "fake_children.py"), str(directory), "--module", "app"]
         command += ["--zeromq", PAIR] if zeromq else []
-        environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent)}
+        environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent), **variables}
         self.process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, cwd=directory, env=environment)
         assert self.process.stderr is not None
         self.log = ""

@@ -115,3 +115,20 @@ def test_the_applications_own_set_up_takes_nothing_away(capfd: pytest.CaptureFix
     log.reclaim()
     logger.info("still here")
     assert capfd.readouterr().err.endswith("still here\n")
+
+
+def test_a_renamed_file_is_opened_again_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "_file", None)
+    assert not log.reopen(), "standard error has no name"
+    monkeypatch.chdir(tmp_path)
+    log.setup(logto="serve.log")
+    monkeypatch.chdir("/")
+    logging.getLogger("m2serve.master").info("before")
+    (tmp_path / "serve.log").rename(tmp_path / "serve.log.1")
+    assert log.reopen()
+    logging.getLogger("m2serve.master").info("after")
+    assert (tmp_path / "serve.log.1").read_text().endswith("before\n")
+    assert (tmp_path / "serve.log").read_text().endswith("after\n")
+    (tmp_path / "serve.log").unlink()
+    (tmp_path / "serve.log").mkdir()
+    assert not log.reopen(), "then it goes on where it was"
