@@ -84,7 +84,7 @@ def test_app_ini_behind_mongrel2_conf(
 ) -> None:
     server = start_server(str(replaced("app.ini")), cwd=tmp_path)
     server.wait_log(r"all 4 workers ready")
-    assert "bodies over 65536 bytes tmp/upload.XXXXXX" in server.log
+    assert "bodies over 65536 bytes tmp/upload.XXXXXX, flow control on" in server.log
     assert "WARNING" not in server.log
     response = get(("127.0.0.1", front), "/")
     assert response.status == 200

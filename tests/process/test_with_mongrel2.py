@@ -49,6 +49,7 @@ def test_one_command_serves(
 ) -> None:
     server = start_server(*arguments(port, "--mongrel2-protocol", protocol, *options))
     server.wait_log(rf"serving on http://127\.0\.0\.1:{port}/")
+    assert f"flow control {'off' if options else 'on'}" in server.log
     assert get(("127.0.0.1", port)).text == "hello\n"
     assert get(("127.0.0.1", port), "/echo", method="POST", body=b"x" * 10000).body == b"x" * 10000
     (front,) = mongrels(server)
