@@ -34,6 +34,10 @@ def entries(env: Mapping[str, str]) -> Iterator[Entry]:
             continue
         key = variable.removeprefix(_PREFIX).lower().replace("_", "-")
         word = GRAMMAR.get(key)
-        known = lookup(key) is not None or foreign(key, value) is not None or (word is not None and word.shell)
+        known = (
+            lookup(key) is not None
+            or foreign(key, value) is not None
+            or (word is not None and word.shell and word.file)
+        )
         name = BY_NAME[key].name if lookup(key) else key
         yield Entry(name, value, ENVIRONMENT, variable, placeholder=not known)

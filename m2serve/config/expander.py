@@ -38,7 +38,7 @@ class Expander:
 
     Args:
         env: for ``$(NAME)``; what comes from there is not expanded again.
-        fetch: the text for ``@(source)``; raises ConfigError.
+        fetch: the text for ``@(source)``; raises ConfigError. Called once for each source: it may be a program.
     """
 
     def __init__(self, env: Mapping[str, str], fetch: Callable[[str], str]) -> None:
@@ -46,6 +46,7 @@ class Expander:
         self._fetch = fetch
         self._first: dict[str, Entry] = {}
         self._done: dict[str, str] = {}
+        self._fetched: dict[str, str | ConfigError] = {}
         self.referenced: set[str] = set()
         """Names that some value refers to."""
 
@@ -108,10 +109,21 @@ class Expander:
         if kind == "$":
             value = self._variable(inner)
         elif kind == "@":
-            value = self._fetch(inner).removesuffix("\n")
+            value = self._content(inner)
         else:
             value = self._placeholder(inner, place)
         return f"{match['open']}{inner})" if value is None else value, end + 1
+
+    def _content(self, source: str) -> str:
+        if source not in self._fetched:
+            try:
+                self._fetched[source] = self._fetch(source).removesuffix("\n")
+            except ConfigError as error:
+                self._fetched[source] = error
+        found = self._fetched[source]
+        if isinstance(found, ConfigError):
+            raise found
+        return found
 
     def _letter(self, match: re.Match[str], entry: Entry) -> str:
         if entry.from_shell:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SECTIONS = ("uwsgi", "m2serve")
 _MAX_INCLUDES = 16
+_MAX_FILES = 1000
 _MAX_ENTRIES = 100_000
 _FORMATS: Mapping[str, Callable[[str, Collection[str]], Content]] = {
     "ini": ini.read,
@@ -104,6 +105,7 @@ class Reader:
         self._directory = directory
         self._machine = machine
         self._first_file: dict[str, str] = {}
+        self._files = 0
         self._expander = expander
         self._openers = Openers(outside, directory, env, expander, machine.get("h", ""))
         self._inherited: list[tuple[Entry, tuple[str, ...]]] = []
@@ -125,7 +127,9 @@ class Reader:
         try:
             self.read(self._expander.expand(entry), entry, including)
         except ConfigError as error:
-            self.findings.problems.append(f"{entry}: {error}")
+            problem = f"{entry}: {error}"
+            if problem not in self.findings.problems[-1:]:  # The turns of a loop all say the same.
+                self.findings.problems.append(problem)
 
     def read(self, text: str, entry: Entry, including: tuple[str, ...] = ()) -> None:
         """Add ``file`` or ``file:section`` to the findings.
@@ -141,6 +145,9 @@ class Reader:
         name = f"{path}:{section}" if section else path
         if self._identity(name) in map(self._identity, including) or len(including) >= _MAX_INCLUDES:
             raise ConfigError(f"{name} includes itself")
+        self._files += 1
+        if self._files > _MAX_FILES:
+            raise ConfigError(f"expected at most {_MAX_FILES} files")
         kind = FORMAT_OF_KEY.get(entry.key) or self._kind(path)
         content = self._outside.fetch(path, self._directory).removeprefix("\ufeff")
         wanted = (section,) if section else DEFAULT_SECTIONS

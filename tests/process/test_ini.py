@@ -97,7 +97,7 @@ def test_check_starts_nothing(
 def test_a_program_runs_only_when_the_command_line_allows_it(
     start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
-    (tmp_path / "app.ini").write_text(f"[uwsgi]\nzeromq = {PAIR}\nmodule = @(exec://touch ran; echo probe)\n")
+    (tmp_path / "app.ini").write_text(f"[uwsgi]\nzeromq = {PAIR}\nmodule = @(exec://echo again >>ran; echo probe)\n")
     refused = start_server("--check", "app.ini", cwd=tmp_path)
     assert refused.wait() == 1
     assert "expected --allow-exec on the command line" in refused.log
@@ -105,4 +105,4 @@ def test_a_program_runs_only_when_the_command_line_allows_it(
     allowed = start_server("--check", "--allow-exec", "app.ini", cwd=tmp_path)
     assert allowed.wait() == 0
     assert "module = probe " in allowed.log
-    assert (tmp_path / "ran").exists()
+    assert (tmp_path / "ran").read_text() == "again\n"

@@ -88,6 +88,21 @@ def test_calculates_from_left_to_right(expression: str, expected: str) -> None:
     assert expand(f"%({expression})", a="5", b="foo", neg="-7", c="%(a ++)") == expected
 
 
+def test_each_source_is_fetched_once_whether_it_is_there_or_not() -> None:
+    fetched: list[str] = []
+
+    def fetch_and_note(source: str) -> str:
+        fetched.append(source)
+        return fetch(source)
+
+    expander = Expander({}, fetch_and_note)
+    for _ in range(3):
+        assert expander.expand(Entry("a", "@(/srv/secret)", "a.ini:1")) == "one\ntwo\n"
+        with pytest.raises(ConfigError, match="cannot read"):
+            expander.expand(Entry("a", "@(none)", "a.ini:2"))
+    assert fetched == ["/srv/secret", "none"]
+
+
 def test_arithmetic_has_64_bits() -> None:
     for expression in ("n * n", "n + m", "m ++"):
         with pytest.raises(ConfigError, match="64 bits"):

@@ -172,3 +172,8 @@ def test_there_is_an_end_to_what_is_read() -> None:
     findings = read(a=text).findings
     assert len(findings.entries) == 100_000
     assert findings.problems == ["a.ini:14: a = 1: expected at most 100000 settings"]
+
+
+def test_there_is_an_end_to_the_files() -> None:
+    problems = read(a="[uwsgi]\nfor-times = 9000\ninclude = b.ini\nendfor\n", b="[uwsgi]\n").findings.problems
+    assert problems == ["a.ini:3: include = b.ini: expected at most 1000 files"]

@@ -75,6 +75,7 @@ def test_the_environment_comes_first() -> None:
         "UWSGI_NEED_APP": "1",
         "UWSGI_HERE": "/x",
         "UWSGI_RELOADS": "9",
+        "UWSGI_CHECK": "1",
         "UWSGI_INI": "a.ini",
     }
 
