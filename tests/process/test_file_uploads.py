@@ -290,3 +290,27 @@ def test_a_wrong_chroot(mongrel2: Mongrel2, upload_server: Callable[..., Server]
         assert connection.read_to_end() == b""
     server.wait_log(rf"refused status=500 .*{name}: no such file.*mongrel2-chroot")
     assert get(mongrel2.address, "/digest").status == 200
+
+
+@pytest.mark.parametrize("behind", [b"", b"GET /digest HTTP/1.1\r\nHost: localhost\r\n\r\n"], ids=["alone", "followed"])
+def test_a_body_goes_back_as_it_came(mongrel2: Mongrel2, upload_server: Callable[..., Server], behind: bytes) -> None:
+    """The answer outlives the application's call, and the file its name. What Mongrel2 writes behind it stays out."""
+    upload_server()
+    data = random.Random(3).randbytes(5 * MIB)
+    with Connection(mongrel2.address) as connection:
+        begin(connection, "/back", len(data))
+        connection.send(data + behind)
+        assert connection.read().body == data
+    wait_clean(mongrel2)
+
+
+def test_without_a_dispatcher_uploads_are_refused(mongrel2: Mongrel2, serve: Callable[..., Server]) -> None:
+    serve(mongrel2, module="uploads", options=(*options(mongrel2), "--zeromq-direct"))
+    for headers in ((("Content-Length", str(MIB)),), (("Transfer-Encoding", "chunked"),)):
+        with Connection(mongrel2.address) as connection:
+            connection.send(request_bytes("/", method="POST", headers=headers))
+            assert connection.read().status == 413
+            assert connection.read_to_end() == b""
+    wait_clean(mongrel2)
+    forged = (("X-Mongrel2-Upload-Start", "/etc/passwd"), ("X-Mongrel2-Upload-Done", "/etc/passwd"))
+    assert get(mongrel2.address, "/digest", headers=forged).status == 200
