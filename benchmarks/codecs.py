@@ -27,6 +27,7 @@ from m2serve.transports.card import Card, create_card
 from m2serve.transports.dispatched import MailRoom, MailSubscription
 from m2serve.transports.ledger import Ledger, create_ledger
 from m2serve.transports.responder import Origin, Responder
+from m2serve.transports.sheet import Sheet, create_sheet
 from m2serve.wire import mongrel2, tnet
 from m2serve.worker.cycle import Cycle
 
@@ -138,7 +139,7 @@ class Loop:
         )
         room.origins = [Origin(1)]
         self._subscription = MailSubscription(room, 0, uuid.uuid4())
-        self._cycle = Cycle(gateway(hello), None, ledger.served, 1, 4, {})
+        self._cycle = Cycle(gateway(hello), None, ledger.served, 1, 4, {}, Sheet(create_sheet(8), 8))
         self._serial = 0
 
     def letter(self, headers: dict[bytes, bytes]) -> tuple[int, int]:

@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 import time
-from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,7 @@ from m2serve.dispatcher.routing import Router
 from m2serve.dispatcher.special import Special
 from m2serve.dispatcher.streams import Streams
 from m2serve.dispatcher.taken import Arrival, Marked, Taken
+from m2serve.dispatcher.tally import Tally
 from m2serve.dispatcher.uploads import Uploads
 from m2serve.errors import ProtocolError
 from m2serve.ids import WorkerId
@@ -114,7 +114,7 @@ class Dispatcher:
         self._asleep = False
         self._batch = 0
         """Answers that left together last time."""
-        self.counts: Counter[str] = Counter()
+        self._tally = Tally(self._ledger.words, self._router)
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -217,6 +217,7 @@ class Dispatcher:
         """What need not be done in every turn; gives the time of the next."""
         self._periodic(now)
         self._registrations()
+        self._tally.tick(now)
         return min(self._deadline(now), now + _HOUSEKEEPING)
 
     def _deadline(self, now: float) -> float:
@@ -323,7 +324,7 @@ class Dispatcher:
             if kind is not None:
                 intake.ring.take(arrival.frame)
                 if kind is mongrel2.Kind.DISCONNECT:
-                    self.counts["disconnects"] += 1
+                    self._tally.disconnected()
                     self._uploads.gone(intake, arrival.conn)
                     self._router.gone(intake, arrival.conn)
                 else:
@@ -335,7 +336,7 @@ class Dispatcher:
     def _garbage(self, intake: Intake, arrival: Arrival) -> None:
         assert arrival.fault is not None
         status, reason = arrival.fault
-        self.counts["garbage"] += 1
+        self._tally.garbage()
         head = intake.ring.copy(arrival.position, min(arrival.size, 60)) if status == 400 else b""
         log.warning(
             "bad message endpoint=%s conn=%s status=%s reason=%s size=%d head=%r",
@@ -417,7 +418,6 @@ class Dispatcher:
         self._responder_pings[index].pong(b"\xff" * 8)
 
     def _refuse(self, taken: Taken, status: int, reason: str) -> None:
-        self.counts[f"answered_{status}"] += 1
         log.log(
             logging.WARNING if status in (413, 503) else logging.ERROR,
             "request answered %d endpoint=%s conn=%s reason=%s",
@@ -426,6 +426,7 @@ class Dispatcher:
         self._answer(taken.intake, taken.sender, taken.conn, status, streaming=taken.streaming)
 
     def _answer(self, intake: Intake, sender: bytes, conn: bytes, status: int, *, streaming: bool = False) -> None:
+        self._tally.answered(status)
         retry_after = _RETRY_AFTER if status == 503 else None
         envelope = mongrel2.head(sender, conn)
         answer = mongrel2.error_answer(status, retry_after=retry_after)

@@ -84,19 +84,32 @@ class Router:
         """Monotonic seconds, set by the loop once a turn."""
         self.handed = 0.0
         """When the last request was handed out."""
+        self.waited = 0.0
+        """Seconds, of all requests together that had to wait before they were handed out."""
         self.answers: list[Taken] = []
         """Requests with an answer in their slot, collected but not sent."""
         self._limit = limit
         self.parking = False
         """Stopping: what arrives now waits until Mongrel2's PUSH is left."""
         self.parked: list[Taken] = []
-        self._serial = 0
+        self._serial = self._first_serial = 0
         self._recent: dict[tuple[int, bytes], Crew] = {}
 
     @property
     def running(self) -> int:
         """Requests that lie in a cell."""
         return sum(len(crew.running) for crew in self.crews)
+
+    @property
+    def given(self) -> int:
+        """Requests handed out."""
+        return self._serial - self._first_serial
+
+    @staticmethod
+    def queued(intake: Intake) -> tuple[int, float | None]:
+        """Requests that wait in an endpoint's queue, and when the oldest came."""
+        waiting = [taken.arrived for taken in intake.queue if taken.state is State.QUEUED]
+        return len(waiting), min(waiting, default=None)
 
     @property
     def crowded(self) -> bool:
@@ -110,7 +123,7 @@ class Router:
 
     def start_serials_after(self, serial: int) -> None:
         """A successor gives no serial number that a predecessor may have given."""
-        self._serial = serial
+        self._serial = self._first_serial = serial
 
     def resume(self, taken: Taken, crew: Crew, slot: int, serial: int) -> None:
         """A predecessor had put *taken* into *slot*."""
@@ -323,6 +336,7 @@ class Router:
         taken = crew.waiting.popleft()
         if taken.state is State.QUEUED:
             self.waiting -= 1
+            self.waited += max(self.now - taken.arrived, 0.0)
             self._hand(crew, taken)
 
     def _drain(self) -> None:
@@ -340,6 +354,7 @@ class Router:
             return False
         intake.queue.popleft()
         self.waiting -= 1
+        self.waited += max(self.now - taken.arrived, 0.0)
         self._hand(crew, taken)
         return True
 

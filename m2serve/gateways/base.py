@@ -14,6 +14,11 @@ WSGIApp: TypeAlias = "Callable[[Environ, Callable[..., Write]], Iterable[bytes]]
 NO_APP = -1
 """The application number of a request that reached none."""
 
+EXCEPTION = 1
+READ_ERROR = 2
+WRITE_ERROR = 3
+"""Troubles that are counted: the application raised; its client did not send the body; its client has left."""
+
 CLIENT_GONE_STATUS = 499
 """Reported where the client left before an answer began; nginx' number for it. Never sent."""
 
@@ -115,3 +120,5 @@ class Outcome(NamedTuple):
     error: str | None = None
     """In short, what went wrong; the details are in the log."""
     app: int = NO_APP
+    trouble: int = 0
+    """EXCEPTION, READ_ERROR or WRITE_ERROR, if there was any."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from m2serve.errors import BodyError, ClientGone
 from m2serve.gateways.admission import Refusal, admit, refuse_upload, speaks_of_upload, without_upload
 from m2serve.gateways.answer import Answer, Terms
-from m2serve.gateways.base import CLIENT_GONE_STATUS, NO_APP, Outcome
+from m2serve.gateways.base import CLIENT_GONE_STATUS, EXCEPTION, NO_APP, READ_ERROR, WRITE_ERROR, Outcome
 from m2serve.gateways.courier import Courier
 from m2serve.gateways.early import EarlyAnswer
 from m2serve.gateways.environ import EnvironBuilder
@@ -141,7 +141,7 @@ class WsgiGateway:
         else:
             terms = plan.terms
         if channel.gone:
-            return Outcome(CLIENT_GONE_STATUS, error="the client has left")
+            return Outcome(CLIENT_GONE_STATUS, error="the client has left", trouble=WRITE_ERROR)
         second = int(self._wall_clock())
         stamp = self._stamp
         if stamp[0] != second:
@@ -152,6 +152,7 @@ class WsgiGateway:
             answer = EarlyAnswer(channel, terms, stamp[1], self._writer, self._means, body)
         app_number = NO_APP
         error: str | None = None
+        trouble = 0
         result: Iterable[bytes] | None = None
         left = True
         try:
@@ -177,15 +178,18 @@ class WsgiGateway:
             left = answer.finish()
         except ClientGone:
             error = self._client_gone(answer)
+            trouble = WRITE_ERROR
         except BodyError as raised:
             # the application could not read what the client was to send, and left the answer to us
             error = str(raised)
+            trouble = READ_ERROR
             self._log.warning("body not read id=%s uri=%s: %s", request_id, _uri(request), error)
             self._break_off(raised.status, answer, request, channel, request_id)
         except BaseException as raised:
             # SystemExit and KeyboardInterrupt too: an application that calls sys.exit() has failed in one
             # request, and the other requests of this process are none of its business
             error = _describe(raised)
+            trouble = EXCEPTION
             self._failed(answer, request, channel, request_id)
         finally:
             if type(result) is not list:
@@ -193,7 +197,8 @@ class WsgiGateway:
         if not left:
             assert answer.outflow is not None
             return Pending(
-                answer.outflow, partial(self._conclude, answer, error, request, channel, request_id, app_number)
+                answer.outflow,
+                partial(self._conclude, answer, error, trouble, request, channel, request_id, app_number),
             )
         if answer.fault is not None:
             error = error or answer.fault
@@ -208,6 +213,7 @@ class WsgiGateway:
                 not answer.keep,
                 error,
                 app_number,
+                trouble,
             ),
         )
 
@@ -215,6 +221,7 @@ class WsgiGateway:
         self,
         answer: Answer,
         error: str | None,
+        trouble: int,
         request: Request,
         channel: Channel,
         request_id: str,
@@ -224,6 +231,7 @@ class WsgiGateway:
         answer.conclude()
         if channel.gone:
             error = error or "the client has left"
+            trouble = trouble or WRITE_ERROR
         if answer.fault is not None:
             error = error or answer.fault
             self._broken(answer, request, request_id)
@@ -235,6 +243,7 @@ class WsgiGateway:
             not answer.keep,
             error,
             app_number,
+            trouble,
         )
 
     def _broken(self, answer: Answer, request: Request, request_id: str) -> None:

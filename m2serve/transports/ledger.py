@@ -16,6 +16,7 @@ Words of an endpoint, all written by the dispatcher alone:
 - ``AWAKE``: the epoch while the dispatcher is at work and could send answers of that epoch, else 0
 - ``CONSUMED``: Unix sockets only, position behind the last byte removed from the socket
 - ``FLOW``: PRESUMED: this Mongrel2 is said to give download credits; PROVEN: it has given some
+- ``QUEUED``, ``OLDEST``: requests that wait for a thread, and when the oldest came (monotonic ns); four times a second
 
 Beside them stand counters with one writer each: requests served, per worker. Behind the rings lies a table an endpoint
 for what its connections owe (``dispatcher/credits.py``), and behind those the table of running uploads.
@@ -37,7 +38,28 @@ MAX_ENDPOINTS: Final = 14
 
 WANT_WAKE: Final = 0
 LIVES: Final = 1
-"""Dispatchers that have lived; together with WANT_WAKE the only words of the node itself."""
+"""Dispatchers that have lived."""
+
+# Counters of the dispatchers, one after the other; they only grow.
+HANDED: Final = 240
+"""Requests handed out; one whose worker died before it had begun is handed out again."""
+ANSWERED_400: Final = 241
+ANSWERED_413: Final = 242
+ANSWERED_502: Final = 243
+ANSWERED_503: Final = 244
+ANSWERED_OTHER: Final = 245
+GARBAGE: Final = 246
+DISCONNECTS: Final = 247
+# What the living one sees, four times a second.
+WAITING: Final = 248
+"""Requests queued or held."""
+PARKED: Final = 249
+RUNNING: Final = 250
+DRAINING: Final = 251
+"""Answers that go on without a thread."""
+QUEUE_TIME: Final = 252
+"""Nanoseconds that requests wait for a thread: a mean in which what is 5 s old counts for a third."""
+
 EPOCH: Final = 0
 PHASE: Final = 1
 OPENING: Final = 2
@@ -49,6 +71,8 @@ BASE: Final = 7
 AWAKE: Final = 8
 GIANT: Final = 9
 FLOW: Final = 10
+QUEUED: Final = 11
+OLDEST: Final = 12
 
 PRESUMED: Final = 1
 PROVEN: Final = 2
@@ -76,6 +100,16 @@ def create_ledger(endpoints: int, ring_size: int) -> int:
     fd = os.memfd_create("m2serve-ledger")
     os.ftruncate(fd, _HEADER + max(endpoints, 1) * (_round_up(ring_size) + _DEBTS) + TABLE_BYTES)
     return fd
+
+
+def header(fd: int) -> memoryview:
+    """The words in front of the rings, to look at: the master reads them, and has no use for the rest."""
+    return memoryview(mmap.mmap(fd, _HEADER, prot=mmap.PROT_READ)).cast("Q")
+
+
+def endpoint_words(words: memoryview, index: int) -> memoryview:
+    """The words of one endpoint."""
+    return words[_ENDPOINT_WORDS * (index + 1) : _ENDPOINT_WORDS * (index + 2)]
 
 
 class Ring:
@@ -129,7 +163,7 @@ class Ledger:
         """Requests finished per worker number, over all its lives; one writer each."""
         self.rings = [
             Ring(
-                self.words[_ENDPOINT_WORDS * (i + 1) : _ENDPOINT_WORDS * (i + 2)],
+                endpoint_words(self.words, i),
                 view[_HEADER + i * size : _HEADER + (i + 1) * size],
                 view[debts + i * _DEBTS : debts + (i + 1) * _DEBTS].cast("Q"),
             )

@@ -11,6 +11,7 @@ from m2serve.errors import ConfigError
 from m2serve.front import Front
 from m2serve.transports.card import create_card
 from m2serve.transports.ledger import MAX_ENDPOINTS, MAX_WORKERS, create_ledger
+from m2serve.transports.sheet import create_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,8 @@ class WorkerPost:
     bell_write_fd: int
     crew_dispatcher_fd: int
     crew_worker_fd: int
+    sheet_fd: int = -1
+    """Its score sheet; the dispatcher has no use for it."""
 
     @classmethod
     def create(cls, key: int, worker: WorkerId, threads: int) -> WorkerPost:
@@ -55,6 +58,7 @@ class WorkerPost:
             bell_write,
             ours.detach(),
             theirs.detach(),
+            create_sheet(threads),
         )
 
     def dispatcher_fds(self) -> list[int]:
@@ -63,7 +67,7 @@ class WorkerPost:
 
     def worker_fds(self) -> list[int]:
         """What the worker keeps."""
-        return [self.card_fd, self.crew_worker_fd, self.bell_read_fd, self.bell_write_fd]
+        return [self.card_fd, self.sheet_fd, self.crew_worker_fd, self.bell_read_fd, self.bell_write_fd]
 
     @classmethod
     def from_fds(cls, key: int, worker: WorkerId, threads: int, fds: Sequence[int]) -> WorkerPost:
@@ -82,6 +86,9 @@ class WorkerPost:
         """Close everything."""
         for fd in self.dispatcher_fds():
             os.close(fd)
+        if self.sheet_fd >= 0:
+            os.close(self.sheet_fd)
+            self.sheet_fd = -1
         self.close_worker_side()
 
 

@@ -11,7 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from m2serve.errors import ClientGone, RemoteProtocolError
+from m2serve.gateways.base import EXCEPTION, READ_ERROR
 from m2serve.gateways.wsgi import Pending
+from m2serve.transports import sheet as sheets
 from m2serve.wire import mongrel2
 from m2serve.worker.streamed import wake
 
@@ -20,21 +22,30 @@ if TYPE_CHECKING:
 
     from m2serve.gateways.base import Body, Outcome
     from m2serve.gateways.wsgi import WsgiGateway
-    from m2serve.message import Request
+    from m2serve.message import Headers, Request
     from m2serve.observe.access import AccessLog
     from m2serve.transports.base import Delivery
     from m2serve.transports.channel import Channel
+    from m2serve.transports.sheet import Sheet
 
 log = logging.getLogger("m2serve.worker")
+
+_now = time.monotonic_ns
+
+# every request touches these: globals, not attributes of a module
+_STARTED, _NUMBER, _REQUESTS, _BUSY = sheets.STARTED, sheets.NUMBER, sheets.REQUESTS, sheets.BUSY
+_SENT, _AVERAGE, _EXCEPTIONS, _GARBAGE = sheets.SENT, sheets.AVERAGE, sheets.EXCEPTIONS, sheets.GARBAGE
 
 
 class Cycle:
     """Shared by all request threads of a worker.
 
-    ``_count`` guards the counters: several threads of this process write them, no other process does.
+    In the sheet each thread has a cell of its own. ``_count`` guards the cell of answers that have gone on without
+    their thread, and the counters of the log's lines.
 
     Args:
         bodies: by kind of delivery, how a body is got that does not lie in the message.
+        sheet: where the threads say what they do.
     """
 
     def __init__(
@@ -45,6 +56,7 @@ class Cycle:
         worker: int,
         workers: int,
         bodies: Mapping[int, Callable[[Delivery, Request], Body]],
+        sheet: Sheet,
     ) -> None:
         self._gateway = gateway
         self._bodies = bodies
@@ -55,18 +67,23 @@ class Cycle:
         self._count = threading.Lock()
         self._next = itertools.count(1).__next__
         # unique over restarts and machines, and short enough to be read aloud
-        self._prefix = os.urandom(4).hex() + "-%x"
+        prefix = os.urandom(4)
+        self._prefix = prefix.hex() + "-%x"
+        sheet.head[sheets.PREFIX] = int.from_bytes(prefix, "big")
+        self._sheet = sheet
+        self._cells = sheet.cells
+        self._shown: list[Headers | None] = [None] * sheet.threads
         self._parse = mongrel2.Reader().parse
-        self.garbage = 0
 
     def run(self, delivery: Delivery, core: int) -> None:
         """Serve one request; returns when its answer has left, however it went, or can do so without this thread."""
         raw, channel, _, kind = delivery
-        request_id = self._prefix % self._next()
+        number = self._next()
+        request_id = self._prefix % number
         access = self._access
-        started = wall = 0.0
-        if access is not None:
-            started, wall = time.perf_counter(), time.time()
+        wall = 0.0 if access is None else time.time()
+        started = _now()
+        cell = self._cells[core]
         body: Body | None = None
         try:
             if kind:
@@ -75,8 +92,13 @@ class Cycle:
             else:
                 request = self._parse(raw)
         except RemoteProtocolError as error:
+            cell[_GARBAGE] += 1
             self._garbage(channel, error, raw)
             return
+        if request.headers is not self._shown[core]:
+            self._show(request, core)
+        cell[_NUMBER] = number
+        cell[_STARTED] = started
         try:
             if body is None:
                 outcome = self._gateway.handle(request, channel, request_id)
@@ -85,45 +107,68 @@ class Cycle:
         except Exception:
             # The gateway answers for the application's mistakes; this is one of ours, and it must not end the thread.
             log.exception("internal error request=%s", request_id)
+            cell[_EXCEPTIONS] += 1
             self._answer(channel, 500)
+            cell[_STARTED] = 0
             return
         if isinstance(outcome, Pending):
             channel.detach()
+            spent = _now() - started
+            cell[_STARTED] = 0
+            cell[_REQUESTS] += 1
+            cell[_BUSY] += spent
+            cell[_AVERAGE] = (cell[_AVERAGE] + spent) >> 1
+            cell[sheets.OFFLOADED] += 1
             outcome.then(partial(self._drained, channel, request, core, wall, started))
             return
         if outcome.status == 413 and body is None:
             wake(request, channel)
-        with self._count:
-            self._mine = mine = self._mine + 1
-            self._served[self._worker] += 1
+        spent = _now() - started
+        cell[_STARTED] = 0
+        cell[_REQUESTS] += 1
+        cell[_BUSY] += spent
+        cell[_SENT] += outcome.body_bytes + outcome.header_bytes
+        cell[_AVERAGE] = (cell[_AVERAGE] + spent) >> 1
+        if outcome.app or outcome.trouble:
+            self._special(core, outcome)
         if access is not None:
+            with self._count:
+                mine = self._next_line()
             self._record(access, request, outcome, core, wall, started, mine)
 
     def _drained(
-        self, channel: Channel, request: Request, core: int, wall: float, started: float, outcome: Outcome
+        self, channel: Channel, request: Request, core: int, wall: float, started: int, outcome: Outcome
     ) -> None:
         """An answer that went on without its thread is over. The courier's thread."""
         try:
             with self._count:
-                self._mine = mine = self._mine + 1
-                self._served[self._worker] += 1
+                aside = self._sheet.threads
+                self._cells[aside][_SENT] += outcome.body_bytes + outcome.header_bytes
+                self._special(aside, outcome)
+                mine = self._next_line()
             if self._access is not None:
                 self._record(self._access, request, outcome, core, wall, started, mine)
         finally:
             channel.ended()
 
     def _record(
-        self, access: AccessLog, request: Request, outcome: Outcome, core: int, wall: float, started: float, mine: int
+        self, access: AccessLog, request: Request, outcome: Outcome, core: int, wall: float, started: int, mine: int
     ) -> None:
         access.record(
             request,
             outcome,
             core=core,
             started_wall=wall,
-            elapsed=time.perf_counter() - started,
+            elapsed=(_now() - started) / 1e9,
             served_by_worker=mine,
             served_total=sum(self._served.tolist()),
         )
+
+    def _next_line(self) -> int:
+        """One more for the log; gives the number in this life."""
+        self._mine += 1
+        self._served[self._worker] += 1
+        return self._mine
 
     def _handle_with(self, body: Body, request: Request, channel: Channel, request_id: str) -> Outcome | Pending:
         try:
@@ -131,10 +176,26 @@ class Cycle:
         finally:
             body.close()
 
-    def _garbage(self, channel: Channel, error: RemoteProtocolError, raw: bytes) -> None:
-        self.garbage += 1
+    def _show(self, request: Request, core: int) -> None:
+        """Say what runs; requests that repeat themselves share their headers, so once is enough for them."""
+        headers = request.headers
+        method, uri = headers.get(b"METHOD"), headers.get(b"URI")
+        line = (method if isinstance(method, bytes) else b"", uri if isinstance(uri, bytes) else request.path)
+        self._sheet.show(core, *line)
+        self._shown[core] = headers if request.key else None
+
+    def _special(self, core: int, outcome: Outcome) -> None:
+        """Count what is rare."""
+        trouble, failed = outcome.trouble, outcome.trouble == EXCEPTION
+        if trouble:
+            word = _EXCEPTIONS if failed else sheets.READ_ERRORS if trouble == READ_ERROR else sheets.WRITE_ERRORS
+            self._cells[core][word] += 1
+        self._sheet.count_app(core, outcome.app, failed)
+
+    @staticmethod
+    def _garbage(channel: Channel, error: RemoteProtocolError, raw: bytes) -> None:
         log.warning("bad message status=%d reason=%s size=%d head=%r", error.status, error, len(raw), raw[:60])
-        self._answer(channel, error.status)
+        Cycle._answer(channel, error.status)
 
     @staticmethod
     def _answer(channel: Channel, status: int) -> None:

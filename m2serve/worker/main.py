@@ -26,6 +26,7 @@ from m2serve.transports.direct import DirectSubscription
 from m2serve.transports.dispatched import MailRoom, MailSubscription
 from m2serve.transports.ledger import Ledger
 from m2serve.transports.responder import Responder
+from m2serve.transports.sheet import Sheet
 from m2serve.wire.link import Verb
 from m2serve.worker.cycle import Cycle
 from m2serve.worker.service import SIGNAL_DRAIN, Service
@@ -66,6 +67,7 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost) -> int:
         post.worker,
         settings.processes,
         {UPLOAD: uploads.open, STREAM: streams.open},
+        Sheet(post.sheet_fd, settings.threads),
     )
     identities = [uuid.uuid4() for _ in range(settings.threads)]
     crew: socket.socket | None = None
