@@ -157,6 +157,58 @@ class ListenAddress(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class StatsAddress(NamedTuple):
+    """Where the statistics are to be had. ``path`` is empty for TCP; one with ``@`` in front is abstract."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> StatsAddress:
+        """Read ``host:port``, ``:port``, ``/path`` or ``@name``; as in uWSGI what has no colon is a path.
+
+        Raises: ConfigError: with the text and what was expected instead.
+        """
+        rest = text.strip()
+        if ":" in rest and not rest.startswith(("/", "@", "./", "../")):
+            return cls(*ListenAddress.parse(rest))
+        if rest in ("", "@") or rest.endswith("/") or "\0" in rest:
+            raise ConfigError(f"{text!r}: expected host:port, :port, a path or @name")
+        if (length := len(os.fsencode(rest))) > _MAX_UNIX_PATH:
+            raise ConfigError(f"{text!r} is too long: a socket path has at most {_MAX_UNIX_PATH} bytes, not {length}")
+        return cls(path=rest)
+
+    def resolved(self, directory: str) -> StatsAddress:
+        """See Endpoint.resolved; a path that then becomes too long is left relative."""
+        if not self.is_file or self.path.startswith("/"):
+            return self
+        path = os.path.join(directory, self.path)
+        return self._replace(path=path) if len(os.fsencode(path)) <= _MAX_UNIX_PATH else self
+
+    @property
+    def is_file(self) -> bool:
+        """Whether there is a file to be removed at the end."""
+        return bool(self.path) and not self.path.startswith("@")
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """The family for ``socket.socket``."""
+        if self.path:
+            return socket.AF_UNIX
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    @property
+    def address(self) -> str | tuple[str, int]:
+        """What ``socket.bind`` and ``socket.connect`` take."""
+        if not self.path:
+            return (self.host, self.port)
+        return "\0" + self.path[1:] if self.path.startswith("@") else self.path
+
+    def __str__(self) -> str:
+        return self.path or str(ListenAddress(self.host, self.port))
+
+
 def _split_host_port(text: str, rest: str, *, wildcard: bool = False) -> tuple[str, int]:
     """Split at the last colon and check both sides; *text* is what the user wrote."""
     host, separator, port_text = rest.rpartition(":")

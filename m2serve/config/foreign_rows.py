@@ -30,7 +30,7 @@ _NO_HTTP = "there is no HTTP server of our own; Mongrel2 is the one"
 _NO_STATIC = "no files are served; Mongrel2 does it (a Dir in its routes)"
 _STAYS = "the number of workers stays what processes says"
 _NOT_RECYCLED = "workers are not replaced for that reason"
-_NO_STATS = "there is no statistics server; USR1 writes the state to the log"
+_NO_STATS = "statistics are had by asking (stats), nothing is sent anywhere"
 _NO_LOGGERS = "all lines go to standard error, or to the file that logto names"
 _OTHER_LANGUAGE = "m2serve serves Python applications only"
 _ISOLATION = "use the service manager (systemd) or a container"
@@ -172,11 +172,9 @@ LOGGING = (
     _needless("log-date logdate", "", "every line begins with its time"),
     _needless("log-master log-master-stream log-master-req-stream threaded-logger", "", "all processes share one log"),
     _needless("log-master-bufsize log-master-req-bufsize", "BYTES", "lines are not cut"),
-    _missing("stats stats-server", "ADDRESS", _NO_STATS),
-    _missing("stats-http stats-minified stats-min stats-no-cores stats-no-metrics", "", _NO_STATS),
     _missing("stats-push carbon stats-pusher", "DRIVER:ARGUMENT", _NO_STATS),
     _missing("stats-pusher-default-freq", "SECONDS", _NO_STATS),
-    _missing("enable-metrics", "", _NO_STATS),
+    _missing("enable-metrics", "", "the statistics are those of stats"),
     _missing(
         "alarm alarm-log alarm-backlog alarm-segfault alarm-fd alarm-freq alarm-cheap",
         "ALARM",

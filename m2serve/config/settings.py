@@ -16,6 +16,7 @@ from m2serve.config.groups.logging import LogGroup
 from m2serve.config.groups.master import MasterGroup
 from m2serve.config.groups.mongrel2 import Mongrel2Group
 from m2serve.config.groups.process import ProcessGroup
+from m2serve.config.groups.stats import StatsGroup
 from m2serve.config.machine import machine_magic
 from m2serve.config.outside import Outside, read_text, run_program
 from m2serve.config.reader import Reader, defining
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings(AppGroup, Mongrel2Group, ProcessGroup, MasterGroup, LogGroup):
+class Settings(AppGroup, Mongrel2Group, ProcessGroup, MasterGroup, StatsGroup, LogGroup):
     """Every option as an attribute.
 
     ``warnings``, ``notes`` and ``prints`` are for the log, once there is one: likely mistakes and what this

@@ -82,6 +82,10 @@ class Child:
     failure: str = ""
     was_ready: bool = False
     threads: tuple[str, ...] = ()
+    apps: tuple[str, ...] = ()
+    """Where its applications are mounted, by their number."""
+    loading: Seconds = AT_ZERO
+    """How long its application took to load."""
     link: Link | None = field(default=None, repr=False)
     output: int | None = None
     """A daemon's standard output and error, read end."""

@@ -94,6 +94,8 @@ class Inbox:
 
     def _ready(self, child: Child, message: Received, now: Seconds) -> None:
         child.threads = tuple(str(one) for one in message.payload.get("threads", ()))
+        child.apps = tuple(str(one) for one in message.payload.get("apps", ()))
+        child.loading = Seconds(float(message.payload.get("seconds", 0.0)))
         if child.state is not ChildState.STARTING:
             return
         child.move(ChildState.READY, "ready")

@@ -22,9 +22,11 @@ from m2serve.master.generation import ReloadKind
 from m2serve.master.inbox import Inbox
 from m2serve.master.loop import Loop, clock
 from m2serve.master.pidfile import PidFiles
+from m2serve.master.scores import Scores
 from m2serve.master.service import Service
 from m2serve.master.signals import SignalQueue
 from m2serve.master.spawn import Entries, Spawner
+from m2serve.master.stats import StatsServer
 from m2serve.master.touch import Touch, watched
 from m2serve.mongrel2.configdb import prepare
 from m2serve.mongrel2.fronts import fronts
@@ -105,13 +107,18 @@ class Server:
         daemons: tuple[DaemonSpec, ...],
     ) -> int:
         signals = SignalQueue()
-        spawner = Spawner(settings, self._entries, node, lambda: _abandon(board))
+        scores = Scores(board, node, settings.queue_limit, [" ".join(spec.argv) for spec in daemons])
+        stats = _stats(settings, scores)
+        spawner = Spawner(settings, self._entries, node, lambda: _abandon(board, stats))
         actor = Actor(board, node, spawner, daemons, settings.processes, settings.threads)
         inbox = Inbox(board, node)
+        if stats is not None:
+            stats.listen()
         signals.install()
         try:
             _furnish(board, daemons)
             actor.open_generation(ReloadKind.GRACEFUL, clock())
+            attachments = [*attachments, scores] if stats is None else [*attachments, scores, stats]
             code = Loop(board, actor, inbox, signals, DaemonOutput("mongrel2"), commands, attachments).run()
             log.info("goodbye: exit code %d", code)
             return code
@@ -123,6 +130,8 @@ class Server:
             # Empty after an orderly stop. Should the master break off instead, no child may stay.
             for child in board.children:
                 actor.bury_alive(child)
+            if stats is not None:
+                stats.close()
             signals.uninstall()
 
     def _remove_files(self, daemons: tuple[DaemonSpec, ...]) -> None:
@@ -140,8 +149,24 @@ def _furnish(board: Board, daemons: tuple[DaemonSpec, ...]) -> None:
         board.slots.append(Slot(ChildKind.DISPATCHER, "dispatcher"))
 
 
-def _abandon(board: Board) -> None:
+def _stats(settings: Settings, scores: Scores) -> StatsServer | None:
+    if settings.stats is None:
+        return None
+    # Removed at exit, from wherever we are then.
+    address = settings.stats.resolved(os.getcwd())
+    return StatsServer(
+        address,
+        scores.snapshot,
+        http=settings.stats_http,
+        minified=settings.stats_minified,
+        cores=not settings.stats_no_cores,
+    )
+
+
+def _abandon(board: Board, stats: StatsServer | None) -> None:
     """In a forked child: let go of what belongs to the master."""
     for child in board.children:
         if child.link is not None:
             child.link.abandon()
+    if stats is not None:
+        stats.abandon()

@@ -1,0 +1,138 @@
+"""What there is to tell about a server at one moment; the stats document is made of it.
+
+Times are seconds since the epoch, durations microseconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class RunningRequest(NamedTuple):
+    """What a thread is doing."""
+
+    method: str
+    uri: str
+    """As the client wrote it, cut at 368 bytes."""
+    request_id: str
+    started: float
+    elapsed: int
+
+
+class Core(NamedTuple):
+    """One request thread of one life."""
+
+    uuid: str = ""
+    requests: int = 0
+    busy: int = 0
+    sent: int = 0
+    average: int = 0
+    """Uneven mean of the last requests, uWSGI's way."""
+    exceptions: int = 0
+    read_errors: int = 0
+    write_errors: int = 0
+    garbage: int = 0
+    offloaded: int = 0
+    """Requests whose answers went on without the thread."""
+    request: RunningRequest | None = None
+
+
+class App(NamedTuple):
+    """One application of one life."""
+
+    mountpoint: str
+    requests: int
+    exceptions: int
+
+
+class Life(NamedTuple):
+    """One worker process."""
+
+    key: int
+    pid: int
+    generation: int
+    state: str
+    ready: bool
+    started: float
+    loading: float
+    """Seconds until the application was loaded; 0: not yet."""
+    rss: int
+    vsz: int
+    cores: tuple[Core, ...]
+    apps: tuple[App, ...]
+    aside: Core = Core()
+    """Answers that went on without their thread."""
+
+
+class Totals(NamedTuple):
+    """Of lives that are over."""
+
+    requests: int = 0
+    exceptions: int = 0
+    busy: int = 0
+    sent: int = 0
+
+
+class Worker(NamedTuple):
+    """All lives under one number; during a reload there are two or more at a time."""
+
+    number: int
+    spawns: int
+    past: Totals
+    lives: tuple[Life, ...]
+
+
+class Socket(NamedTuple):
+    """One Mongrel2."""
+
+    name: str
+    epoch: int
+    """Connections to its PUSH so far; 0 also in the direct topology."""
+    queued: int
+    oldest: int
+    """Age of the oldest request in its queue."""
+
+
+class Dispatcher(NamedTuple):
+    """What the dispatcher says of itself."""
+
+    pid: int
+    state: str
+    lives: int
+    handed: int
+    waiting: int
+    parked: int
+    running: int
+    draining: int
+    queue_time: int
+    answered: dict[str, int]
+    garbage: int
+    disconnects: int
+
+
+class Daemon(NamedTuple):
+    """An attached program."""
+
+    command: str
+    pid: int
+    respawns: int
+
+
+class Snapshot(NamedTuple):
+    """All of it."""
+
+    version: str
+    pid: int
+    uid: int
+    gid: int
+    cwd: str
+    now: float
+    generation: int
+    """The one that serves; 0: none yet."""
+    reloading: bool
+    queue_limit: int
+    workers: tuple[Worker, ...]
+    sockets: tuple[Socket, ...]
+    daemons: tuple[Daemon, ...]
+    dispatcher: Dispatcher | None
+    """None in the direct topology."""
