@@ -99,7 +99,7 @@ RARE = (
     _row(Fate.MISSING, "nobody is told; watch the log", "ALARM", _ALARMS),
     _row(Fate.MISSING, "answers leave as the application made them", "VALUE", _REQUESTS),
     _row(Fate.MISSING, "no files are served; Mongrel2 does it (a Dir in its routes)", "VALUE", _STATIC),
-    _row(Fate.MISSING, "no file is watched; HUP reloads", "VALUE", _RELOADS),
+    _row(Fate.MISSING, "only touch-reload and HUP reload", "VALUE", _RELOADS),
     _row(Fate.MISSING, "nothing is run at any time", "VALUE", _TIMERS),
     _row(Fate.MISSING, "the server cannot be paused", "PIDFILE", "pause suspend resume"),
     _row(Fate.MISSING, "nothing listens there", "ADDRESS", "undeferred-shared-socket notify-socket"),

@@ -89,7 +89,7 @@ PROCESSES = (
     _family("cheaper-busyness", "N", _STAYS, Fate.MISSING),
     _missing("idle", "SECONDS", "workers stay without work"),
     _missing("die-on-idle cheap", "", "workers stay without work"),
-    _missing("touch-mules-reload fs-reload", "PATH", "no file is watched; HUP reloads"),
+    _missing("touch-mules-reload fs-reload", "PATH", "only touch-reload and HUP reload"),
     _missing("py-autoreload py-auto-reload python-autoreload", "SECONDS", "changed code is not noticed; HUP reloads"),
     _missing("reload-on-exception catch-exceptions reload-os-env", "", "an exception is answered 500 and logged"),
     _missing("reload-on-exception-type reload-on-exception-value", "TEXT", "an exception is answered 500 and logged"),

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from support.corpus import CORPUS, ENVIRONMENT
 from support.http import get
 from support.server import APPS
 
@@ -106,3 +107,19 @@ def test_a_program_runs_only_when_the_command_line_allows_it(
     assert allowed.wait() == 0
     assert "module = probe " in allowed.log
     assert (tmp_path / "ran").read_text() == "again\n"
+
+
+REAL = (
+    *("django-env", "flask-gevent", "flask-nginx-docker", "galaxy", "graphite", "odoo", "superset"),
+    "trac",
+)
+
+
+def test_files_of_real_deployments_serve(mongrel2: Mongrel2, start_server: Callable[..., Server]) -> None:
+    """Only what this machine does not have is replaced: directory, module, door, and the number of processes."""
+    here = ("--chdir", str(APPS), "--module", "probe", "--callable", "application", "-p", "1", "--threads", "2")
+    for name in REAL:
+        server = start_server(f"{name}.ini", *here, "--zmq", mongrel2.pair, cwd=CORPUS, environment=ENVIRONMENT)
+        server.wait_log("all 1 workers ready", 15)
+        assert get(mongrel2.address, "/").status == 200, name
+        assert server.stop() == 0
