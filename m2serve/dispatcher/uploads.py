@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("m2serve.dispatcher")
 
 _LOOK: Final = 0.25
-"""Seconds between two looks at what is there."""
+"""Seconds between two looks at what is there, and at a file whose size is to be kept in bounds."""
+_LOOK_ASIDE: Final = 1.0
+"""Seconds between two looks at any other file: there may be thousands."""
 _ENDING: Final = 20.0
 """Seconds that Mongrel2 has to delete the file of an upload that was refused or broken off."""
 _VANISHED: Final = 30.0
@@ -57,6 +59,8 @@ class Upload:
         """The request that has the file."""
         self.until = 0.0
         """When something is done about it, if it is ENDING or its file has vanished."""
+        self.look = 0.0
+        """When its file is looked at next."""
         self.size: int | None = None
         """Bytes that had come at the last look; None: the file was not seen yet."""
 
@@ -282,7 +286,9 @@ class Uploads:
             return
         self._due = now + _LOOK
         for found in list(self._started.values()):
-            self._look_at(found, now, intakes[found.endpoint])
+            if found.look <= now:
+                found.look = now + (_LOOK if found.expected is None and found.limit is not None else _LOOK_ASIDE)
+                self._look_at(found, now, intakes[found.endpoint])
         for found in list(self._ending.values()):
             found.until = found.until or now + _ENDING
             if found.until <= now:
