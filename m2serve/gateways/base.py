@@ -49,6 +49,12 @@ class Channel(Protocol):
     def watch(self, look: Callable[[], None]) -> None:
         """Have *look* called, from any thread, when the client has left, and when :meth:`ask` was heard."""
 
+    def probe(self) -> None:
+        """Ask whether the client is there; it may have vanished without a notice. The answer is that it is ``gone``.
+
+        Raises: ClientGone: as :meth:`send`.
+        """
+
     def settle(self) -> None:
         """Called by whoever sends, before it looks at what is allowed: the channel may have moved."""
 

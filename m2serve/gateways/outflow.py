@@ -31,6 +31,9 @@ _PATIENCE: Final = 0.05
 WAITING and that of CREDIT in different orders."""
 _BACKSTOP: Final = 1.0
 """The same, later: whoever was to call may have died."""
+_FIRST_PROBE: Final = 1.0
+_PROBES: Final = 30.0
+"""Seconds between two questions whether a client that takes nothing is there; at first fewer."""
 _CHUNK_FRAME: Final = 14
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -69,7 +72,9 @@ class Outflow:
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._queued = False
-        self._looked = 0
+        self._blocked: float | None = None
+        """Since when nothing may leave."""
+        self._probe_at = 0.0
         self._ended = False
         self._closes = False
         self._then: Callable[[], None] | None = None
@@ -234,10 +239,15 @@ class Outflow:
         if allowed < least:
             allowed = self._channel.ask()
         if allowed >= least:
-            self._looked = 0
+            self._blocked = None
             return min(allowed, _PIECE), 0.0
-        self._looked += 1
-        return 0, _PATIENCE if self._looked == 1 else _BACKSTOP
+        now = self._means.clock()
+        if self._blocked is None:
+            self._blocked, self._probe_at = now, now + _FIRST_PROBE
+        elif now >= self._probe_at:
+            self._probe_at = now + min(now - self._blocked, _PROBES)
+            self._channel.probe()
+        return 0, _PATIENCE if now - self._blocked < _PATIENCE else _BACKSTOP
 
     def _send_block(self, size: int) -> None:
         """Send one message of what waits: with its framing at most *size* bytes, where bytes are counted."""

@@ -60,6 +60,9 @@ class Channel:
         """Have *look* called when what is allowed has grown, or the client has left. Here nobody does: the request's
         thread does all, and looks by itself."""
 
+    def probe(self) -> None:
+        """Ask whether a client that takes nothing is there. Where nothing is asked for credit, nobody waits for it."""
+
     def settle(self) -> None:
         """Called by whoever sends, before it looks at what is allowed."""
 

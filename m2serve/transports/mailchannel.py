@@ -10,7 +10,7 @@ from m2serve.transports import card as cards
 from m2serve.transports import ledger as ledgers
 from m2serve.transports.card import UNLIMITED
 from m2serve.transports.channel import Channel
-from m2serve.wire import zmtp
+from m2serve.wire import control, zmtp
 from m2serve.wire.crew import Word
 
 if TYPE_CHECKING:
@@ -77,6 +77,15 @@ class MailChannel(Channel):
     def watch(self, look: Callable[[], None]) -> None:
         """Have *look* called, from any thread."""
         self._room.looks[self.serial] = look
+
+    def probe(self) -> None:
+        """Have Mongrel2 say whether the client is there.
+
+        It does not notice, or does not tell, when one breaks off while it is blocked writing to it; but an order about
+        a connection that has ended it answers with a notice, as any message.
+        """
+        sender, _, ids = self._envelope.partition(b" ")
+        self.control(control.keep_alive(sender, [ids[ids.index(b":") + 1 : -2]]))
 
     def _spend(self, parts: tuple[bytes, ...]) -> bool:
         """Count what is about to be sent, if it is allowed. Before it leaves: a debt nobody knows of would cut the

@@ -26,6 +26,7 @@ class FakeChannel:
         self.limited = credit is not None
         self.detachable = detachable
         self.asked = 0
+        self.probes = 0
         self.look: Callable[[], None] | None = None
         self.messages: list[bytes] = []
         self.closed = False
@@ -48,6 +49,9 @@ class FakeChannel:
 
     def settle(self) -> None:
         pass
+
+    def probe(self) -> None:
+        self.probes += 1
 
     def grant(self, count: int) -> None:
         """The client has read so much."""

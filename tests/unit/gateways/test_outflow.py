@@ -375,3 +375,16 @@ def test_pieces_before_a_file(tmp_path: Path) -> None:
     slow = Slow(app)
     assert slow.serve()
     assert slow.read_all() == DATA + b"between" + DATA
+
+
+def test_a_client_that_takes_nothing_is_asked_after_now_and_then() -> None:
+    slow = Slow(generated(LENGTH))
+    assert slow.serve()
+    seen = []
+    for _ in range(70):
+        slow.clock.now += 1
+        slow.courier.round()
+        seen.append(slow.channel.probes)
+    # after 1, 2, 4, 8, 16, 32 and 62 seconds
+    assert (seen[0], seen[30], seen[31], seen[-1]) == (1, 5, 6, 7)
+    assert slow.read_all() == DATA

@@ -204,3 +204,11 @@ def test_a_mongrel2_that_ends_ends_all(worker):
     assert not detached.gone
     worker.room.epoch_lost(0, EPOCH)
     assert (detached.gone, other.gone) == (True, True)
+
+
+def test_a_probe_is_an_order_that_counts_nothing(worker):
+    channel = worker.hand(credit=0)
+    channel.probe()
+    assert worker.word(cards.SENT) == 0
+    assert worker.responder.messages == [b"m2 3:X 7, 27:3:ctl,17:10:keep-alive,0:,}]"]
+    assert not channel.began
