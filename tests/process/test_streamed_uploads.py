@@ -387,3 +387,15 @@ def test_without_a_dispatcher_they_are_refused(streaming: Callable[..., Any]) ->
     for chunked in (False, True):
         assert attempt(mongrel2, content(MIB), "/digest/65536/0", chunked=chunked).status == 413
     wait_until(lambda: descriptors(mongrel2) <= before, 5, "closed connections")
+
+
+def test_a_killed_mongrel2_ends_the_reading(streaming: Callable[..., Any]) -> None:
+    mongrel2, server = streaming()
+    with Connection(mongrel2.address) as connection:
+        connection.send(head("/stubborn/?7", length=10 * MIB) + bytes(300 * KIB))
+        server.wait_log("reading 7")
+        mongrel2.kill()
+        server.wait_log("cannot read: BodyGone", timeout=5)
+    mongrel2.restart()
+    data = content(100 * KIB)
+    assert_received(upload(mongrel2, data, "/digest/65536/0"), data)
