@@ -117,6 +117,8 @@ class Intake:
         """Whether requests may wait for credit of a Mongrel2 that has never given any."""
         self.credited: Callable[[bytes, int], None] = partial(credits.credited, self)
         self._flow_control = flow_control
+        self.full = False
+        """The ring is full, and something that waits in it keeps its tail where it is: see Router.make_room."""
         self.retry_at = 0.0
         self.attempt = 0
         self._keep = keep
@@ -322,6 +324,7 @@ class Intake:
         room = min(ring.size - (received - tail), ring.size - start, _BATCH)
         if room == 0:
             self.free()
+            self.full = words[ledger.TAIL] == tail
             return True  # full of requests that wait: Mongrel2 keeps the rest
         try:
             if self.is_unix:

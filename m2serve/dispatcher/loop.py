@@ -288,6 +288,8 @@ class Dispatcher:
             self._awake()
         try:
             alive = intake.receive()
+            if intake.full:
+                self._router.make_room(intake)
             self._take_in(intake, now)
             while intake.strangers:
                 # says it in the log if Mongrel2 would not take answers under this name

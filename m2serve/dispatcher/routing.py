@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from m2serve.dispatcher.credits import WINDOW, settle
 from m2serve.dispatcher.taken import State, Taken
 from m2serve.transports import card as cards
+from m2serve.transports import ledger
 from m2serve.wire.crew import Word
 
 if TYPE_CHECKING:
@@ -400,6 +401,35 @@ class Router:
             held.intake.ring.take(held.frame)
             self.waiting -= 1
         taken.held = None if taken.held is None else deque()
+
+    def make_room(self, intake: Intake) -> None:
+        """The ring is full, and its oldest request waits: refuse it.
+
+        What it waits for may itself need the ring: a streamed upload, whose pieces come through it.
+        """
+        intake.full = False
+        intake.free()
+        while intake.live:
+            taken = intake.live[0]
+            if taken.is_piece:
+                return  # it waits for its worker alone, and not for long
+            if taken.state is State.HELD:
+                first = intake.current.get(taken.conn)
+                if first is None:
+                    return
+                log.warning(
+                    "pipelined requests refused: the ring is full (request-buffer) conn=%s", taken.conn.decode()
+                )
+                self._drop_held(first)
+                first.doomed = True
+            elif self._withdraw(taken):
+                self._refuse(taken, 503, "the ring is full, and this was the oldest that waits (request-buffer)")
+            else:
+                return
+            before = intake.words[ledger.TAIL]
+            intake.free()
+            if intake.words[ledger.TAIL] - before > intake.ring.size // 8:
+                return  # enough for now; the others may still be served
 
     def give_up(self) -> None:
         """The node leaves now: answer 503 to everybody who still waits."""

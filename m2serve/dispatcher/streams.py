@@ -88,6 +88,7 @@ class Streams:
         waiting = _Waiting(message, piece, reader)
         if not self._waiting and _passed(waiting, raw[piece.start : piece.start + piece.size]):
             return True
+        message.is_piece = True
         intake.live.append(message)
         self._waiting.append(waiting)
         self._pump()

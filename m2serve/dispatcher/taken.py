@@ -42,6 +42,8 @@ class Taken:
     """How its body comes: PLAIN, UPLOAD or STREAM of the card."""
     streaming = False
     """Mongrel2 waits for credit to read more of the connection; it must get some when that is closed, or waits on."""
+    is_piece = False
+    """No request: a piece of a streamed body that waits for room on the link to its worker."""
     entry = 0
     """Of a streamed upload: its slot in the table of uploads; 0: nobody will ask for its progress."""
     final = False

@@ -195,6 +195,16 @@ def test_the_progress_can_be_seen(streaming: Callable[..., Any], chunked: bool) 
     wait_until(lambda: seen() is None, 5, "end of the request")
 
 
+def test_what_waits_for_a_thread_does_not_stop_the_uploads_that_have_one(streaming: Callable[..., Any]) -> None:
+    """Both lie in the ring, or come through it: when it is full, the request that waits is refused."""
+    mongrel2, server = streaming("--request-buffer", "1M", processes=1, threads=1)
+    with Midway(mongrel2, server, chunked=False, size=10 * MIB) as one, Connection(mongrel2.address) as waiting:
+        waiting.send(head("/part/0", length=0))
+        assert_received(one.finish(), one.data)
+        assert waiting.read().status == 503
+    server.wait_log(r"answered 503 .*\(request-buffer\)")
+
+
 # -- uploads that end early
 
 

@@ -252,6 +252,29 @@ def test_what_the_link_has_no_room_for_waits_in_the_ring(it):
     assert it.untaken() == 0
 
 
+@pytest.mark.parametrize("waits", ["queued", "held", "parked"])
+def test_a_request_that_waits_does_not_fill_the_ring_for_ever(it, waits):
+    """It waits for a thread, which waits for pieces, which come through the ring."""
+    plain = {b"METHOD": b"GET", b"VERSION": b"HTTP/1.1", b"PATH": b"/"}
+    one = begun(it, 7)
+    it.get(frame(8, plain))
+    other = it.now._intakes[0].current[b"8"]
+    it.copied(other.slot)
+    it.router.parking = waits == "parked"
+    it.get(frame(8 if waits == "held" else 9, plain))
+    found = []
+    for offset in range(5, 3_000_000, 60_000):
+        it.get(piece(7, offset, bytes(60_000)))
+        found += it.pieces()
+        it.now._streams.tick()
+    found += it.pieces()
+    assert [(slot, offset) for slot, _, offset, _, _ in found] == [(one.slot, n) for n in range(5, 3_000_000, 60_000)]
+    if waits == "held":
+        assert other.doomed
+    else:
+        assert b" 1:9, HTTP/1.1 503 " in it.sent()
+
+
 def test_it_is_tried_again_soon(it):
     fill(it, begun(it))
     now = time.monotonic()
