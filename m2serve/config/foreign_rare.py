@@ -110,7 +110,7 @@ RARE = (
         Fate.MISSING, "there is no uwsgi module whose functions would use it", "cache add-cache load-file-in-cache"
     ),
     _family(
-        Fate.MISSING, "there is no statistics server; USR1 writes the state to the log", "metric metrics stats carbon"
+        Fate.MISSING, "statistics are had by asking (stats), nothing is sent anywhere", "metric metrics stats carbon"
     ),
     _family(Fate.MISSING, "m2serve does not wait for anything at its start", "wait wait-for"),
     _family(Fate.MISSING, "WebSockets are not served", "websocket websockets"),
