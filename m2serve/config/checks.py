@@ -31,6 +31,7 @@ def check(settings: Settings, directory: str) -> list[Problem]:
     """
     checks: tuple[Callable[[Settings, str], Iterator[Problem]], ...] = (
         _application,
+        _lifetimes,
         _mounts,
         _directories,
         _files,
@@ -39,6 +40,13 @@ def check(settings: Settings, directory: str) -> list[Problem]:
         _chroots,
     )
     return [problem for examine in checks for problem in examine(settings, directory)]
+
+
+def _lifetimes(settings: Settings, directory: str) -> Iterator[Problem]:
+    most, least = settings.max_worker_lifetime, settings.min_worker_lifetime
+    if 0 < most <= least:
+        expected = f"{most:g} s; expected more than min-worker-lifetime, {least:g} s"
+        yield Problem(("max_worker_lifetime", "min_worker_lifetime"), expected)
 
 
 def _application(settings: Settings, directory: str) -> Iterator[Problem]:

@@ -29,7 +29,6 @@ _ONLY_MONGREL2 = "nothing listens there; requests come from Mongrel2 alone (zero
 _NO_HTTP = "there is no HTTP server of our own; Mongrel2 is the one"
 _NO_STATIC = "no files are served; Mongrel2 does it (a Dir in its routes)"
 _STAYS = "the number of workers stays what processes says"
-_NOT_RECYCLED = "workers are not replaced for that reason"
 _NO_STATS = "statistics are had by asking (stats), nothing is sent anywhere"
 _NO_LOGGERS = "all lines go to standard error, or to the file that logto names"
 _OTHER_LANGUAGE = "m2serve serves Python applications only"
@@ -75,10 +74,7 @@ PROCESSES = (
     _missing("harakiri-graceful-signal", "N", "requests are not timed out"),
     _missing("harakiri-queue-threshold", "N", "requests are not timed out"),
     _missing("harakiri-verbose", "", "requests are not timed out"),
-    _missing("max-requests max-requests-delta", "N", "workers are not replaced after a number of requests", "R"),
-    _missing("max-worker-lifetime max-worker-lifetime-delta", "SECONDS", "workers are not replaced by age"),
-    _missing("min-worker-lifetime", "SECONDS", _NOT_RECYCLED),
-    _missing("reload-on-rss reload-on-as reload-on-uss reload-on-pss", "MIB", "workers may grow without limit"),
+    _missing("reload-on-uss reload-on-pss", "MIB", "reload-on-rss looks at all memory of a worker"),
     _missing("evil-reload-on-rss evil-reload-on-as", "MIB", "workers may grow without limit"),
     _missing("limit-as", "MIB", "memory is not limited (systemd: MemoryMax=)"),
     _missing("max-fd", "N", "the limit stays that of the start (systemd: LimitNOFILE=)"),

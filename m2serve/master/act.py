@@ -62,6 +62,14 @@ class Actor:
                 self._add_slot(generation, worker, now)
             case actions.Release(slot):
                 self.board.slots.remove(slot)
+            case actions.Renew(slot, reason):
+                self._renew(slot, reason, now)
+            case actions.Promote(slot):
+                slot.replaces = None
+            case actions.Dismiss(slot, old, until):
+                self.board.slots.remove(slot)
+                old.stays_until = until
+                log.error("%s stays: its successor does not come up; next attempt in %.0f s", old.name, until - now)
             case actions.Cut(generation, reason, given_up):
                 self._cut(generation, reason, given_up)
             case actions.Serve(generation):
@@ -86,6 +94,12 @@ class Actor:
 
     def _add_slot(self, generation: Generation, worker: WorkerId, now: Seconds) -> None:
         self.board.slots.append(Slot(ChildKind.WORKER, f"worker {worker}", generation.number, worker, due=now))
+
+    def _renew(self, old: Slot, reason: str, now: Seconds) -> None:
+        # Tests wait for this line.
+        log.info("%s is to be replaced: %s", old.name, reason)
+        slot = Slot(ChildKind.WORKER, old.name, old.generation, old.worker, due=now, replaces=old)
+        self.board.slots.append(slot)
 
     def _cut(self, generation: Generation, reason: str, given_up: bool) -> None:
         generation.move(GenerationState.SERVING, f"chain cut: {reason}")

@@ -78,6 +78,30 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class Renew:
+    """A successor for the worker in that slot, beside it."""
+
+    slot: Slot
+    reason: str
+
+
+@dataclass(frozen=True)
+class Promote:
+    """The successor in that slot takes over."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True)
+class Dismiss:
+    """The successor does not come up: the old one stays, at least until then."""
+
+    slot: Slot
+    old: Slot
+    until: Seconds
+
+
+@dataclass(frozen=True)
 class Serve:
     """All workers of the generation are ready."""
 
@@ -107,4 +131,20 @@ class Finish:
     code: ExitCode
 
 
-Action = Spawn | Drain | Stop | Kill | OpenGeneration | Grow | Release | Cut | Serve | Retire | Order | Finish
+Action = (
+    Spawn
+    | Drain
+    | Stop
+    | Kill
+    | OpenGeneration
+    | Grow
+    | Release
+    | Cut
+    | Renew
+    | Promote
+    | Dismiss
+    | Serve
+    | Retire
+    | Order
+    | Finish
+)

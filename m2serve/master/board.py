@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from m2serve.errors import ExitCode
 from m2serve.ids import Seconds
 from m2serve.master.child import AT_ZERO, NO_WORKER, Child, ChildKind, ChildState
+from m2serve.master.limits import Limits
 
 if TYPE_CHECKING:
     from m2serve.ids import WorkerId
@@ -59,6 +60,10 @@ class Slot:
     short_lives: int = 0
     """Deaths in a row after a short life."""
     was_ready: bool = False
+    replaces: Slot | None = None
+    """Its child is to succeed the one there, once it is ready."""
+    stays_until: Seconds = AT_ZERO
+    """No successor is tried before."""
 
 
 @dataclass(eq=False)
@@ -68,6 +73,7 @@ class Board:
     dispatched: bool
     need_app: bool
     mercy: Seconds
+    limits: Limits = field(default_factory=Limits)
     slots: list[Slot] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
     """Live ones, those that have left their slot (draining) included."""

@@ -86,6 +86,11 @@ class Child:
     """Where its applications are mounted, by their number."""
     loading: Seconds = AT_ZERO
     """How long its application took to load."""
+    requests: int = 0
+    """Served so far; this and the next two only if there are limits, and a second old at most."""
+    rss: int = 0
+    """Bytes in memory."""
+    address_space: int = 0
     link: Link | None = field(default=None, repr=False)
     output: int | None = None
     """A daemon's standard output and error, read end."""

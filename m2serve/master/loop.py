@@ -11,7 +11,7 @@ from m2serve.errors import ExitCode
 from m2serve.ids import Seconds
 from m2serve.master.child import Child, ChildKind, ChildState
 from m2serve.master.daemons import PROBE_SECONDS, DaemonOutput, answers
-from m2serve.master.policies import boot, mercy, reload, respawn, stop
+from m2serve.master.policies import boot, limits, mercy, reload, respawn, stop
 from m2serve.master.reap import Death, reap
 from m2serve.master.wait import wait
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("m2serve.master")
 
-_POLICIES = (boot.decide, respawn.decide, reload.decide, mercy.decide, stop.decide)
+_POLICIES = (boot.decide, respawn.decide, reload.decide, limits.decide, mercy.decide, stop.decide)
 """Each decides on what the one before has changed: an empty slot is filled before stop counts workers."""
 
 

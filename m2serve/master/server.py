@@ -21,6 +21,7 @@ from m2serve.master.fifo import Fifo
 from m2serve.master.generation import ReloadKind
 from m2serve.master.inbox import Inbox
 from m2serve.master.loop import Loop, clock
+from m2serve.master.meter import Meter, limits
 from m2serve.master.pidfile import PidFiles
 from m2serve.master.scores import Scores
 from m2serve.master.service import Service
@@ -78,6 +79,7 @@ class Server:
             return ExitCode.CONFIG
         report.log_lines(report.start_lines(settings, known))
         board = Board(not settings.zeromq_direct, settings.need_app, settings.worker_reload_mercy)
+        board.limits = limits(settings)
         pidfiles = PidFiles(settings.pidfile, settings.safe_pidfile, board)
         commands = Commands(settings, board, pidfiles)
         fifo = Fifo(settings.master_fifo, commands)
@@ -87,7 +89,8 @@ class Server:
             fifo.open()
             touch = Touch(watched(settings), commands)
             touch.begin(clock())
-            return self._serve(settings, board, commands, [pidfiles, fifo, touch, service], node, daemons)
+            attachments = [pidfiles, fifo, touch, service]
+            return self._serve(settings, board, commands, attachments, node, daemons)
         except ConfigError as error:
             log.critical("nothing was started: %s", error)
             return ExitCode.CONFIG
@@ -118,7 +121,8 @@ class Server:
         try:
             _furnish(board, daemons)
             actor.open_generation(ReloadKind.GRACEFUL, clock())
-            attachments = [*attachments, scores] if stats is None else [*attachments, scores, stats]
+            attachments = [*attachments, scores, Meter(board, scores)]
+            attachments += [] if stats is None else [stats]
             code = Loop(board, actor, inbox, signals, DaemonOutput("mongrel2"), commands, attachments).run()
             log.info("goodbye: exit code %d", code)
             return code

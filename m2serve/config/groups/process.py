@@ -21,6 +21,15 @@ class ProcessGroup:
     reload_mercy: Seconds = option(
         Seconds(60), "How long the dispatcher and attached daemons may take to leave; then they are killed."
     )
+    max_requests: int = option(0, "Replace a worker that has served so many requests; 0 for never.", names=("R",))
+    max_requests_delta: int = option(0, "Add this, times the worker's number, to max-requests.")
+    max_worker_lifetime: Seconds = option(Seconds(0), "Replace a worker that is so old; 0 for never.")
+    max_worker_lifetime_delta: Seconds = option(
+        Seconds(0), "Add this, times the worker's number, to max-worker-lifetime."
+    )
+    min_worker_lifetime: Seconds = option(Seconds(10), "Replace no worker for such a reason before it is so old.")
+    reload_on_rss: int = option(0, "Replace a worker with so many MiB in memory; 0 for never.", metavar="MIB")
+    reload_on_as: int = option(0, "Replace a worker with so many MiB of address space; 0 for never.", metavar="MIB")
     procname_prefix: str = option("", "Text in front of every process title.")
     master: bool = compatible(True, "the master process is always there", names=("M",))
     lazy_apps: bool = compatible(True, "the application is always loaded in the workers, never in the master")

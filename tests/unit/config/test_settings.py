@@ -197,6 +197,7 @@ def test_mongrel2_of_our_own_needs_no_sockets() -> None:
         (["--mongrel2-protocol", "xml", *ENOUGH], "expected one of tnetstring, json"),
         (["--processes", "0", *ENOUGH], "expected a whole number, 1 or more"),
         (["--request-buffer", "1", *ENOUGH], "expected 65536 bytes or more"),
+        (["--max-worker-lifetime", "10", *ENOUGH], "10 s; expected more than min-worker-lifetime, 10 s"),
         (["--set", "module=%(module)", "--zmq", PAIR], "%(module) refers to itself"),
     ],
 )

@@ -1,0 +1,68 @@
+"""Measures workers once a second, for the limits."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from m2serve.ids import Seconds
+from m2serve.master.attachment import Attachment
+from m2serve.master.child import AT_ZERO, ChildState
+from m2serve.master.limits import MIB, Limits
+from m2serve.transports import sheet as sheets
+
+if TYPE_CHECKING:
+    from m2serve.config.settings import Settings
+    from m2serve.master.board import Board
+    from m2serve.master.child import Child
+    from m2serve.master.scores import Scores
+
+PERIOD = Seconds(1.0)
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def limits(settings: Settings) -> Limits:
+    """What the options say."""
+    return Limits(
+        settings.max_requests,
+        settings.max_requests_delta,
+        settings.max_worker_lifetime,
+        settings.max_worker_lifetime_delta,
+        settings.min_worker_lifetime,
+        settings.reload_on_rss * MIB,
+        settings.reload_on_as * MIB,
+    )
+
+
+@dataclass
+class Meter(Attachment):
+    """Looks from outside: workers have nothing to do for it."""
+
+    board: Board
+    scores: Scores
+    _next: Seconds = AT_ZERO
+
+    def turn(self, now: Seconds) -> bool:
+        if not self.board.limits or now < self._next:
+            return False
+        self._next = Seconds(now + PERIOD)
+        for child in self.board.workers:
+            if child.state is ChildState.READY:
+                self._measure(child)
+        return True
+
+    def due(self, now: Seconds) -> Seconds | None:
+        return self._next if self.board.limits else None
+
+    def _measure(self, child: Child) -> None:
+        if child.key in self.scores.lives:
+            _, sheet = self.scores.lives[child.key]
+            child.requests = sheet.total(sheets.REQUESTS)
+        try:
+            with open(f"/proc/{child.pid}/statm", "rb") as stream:
+                size, resident, *_ = stream.read().split()
+        except (OSError, ValueError):
+            return  # it has just died
+        child.address_space, child.rss = int(size) * _PAGE, int(resident) * _PAGE
