@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from support.http import Connection, Response, get
 from support.server import wait_until
@@ -392,7 +393,15 @@ def refused(mongrel2: Mongrel2) -> bool:
 
 
 def test_without_a_dispatcher_they_are_refused(streaming: Callable[..., Any]) -> None:
-    mongrel2, _ = streaming("--zeromq-direct")
+    mongrel2, _ = streaming("--zeromq-direct", processes=1, threads=2)
+    assert mongrel2.process is not None
+    port, front = int(mongrel2.send_spec.rpartition(":")[2]), psutil.Process(mongrel2.process.pid)
+    # each thread has a connection to Mongrel2 of its own, which counts here
+    wait_until(
+        lambda: sum(c.laddr.port == port and c.status == "ESTABLISHED" for c in front.net_connections("tcp")) == 2,
+        5,
+        "connections of both threads",
+    )
     before = settled(mongrel2)
     for chunked in (False, True):
         assert attempt(mongrel2, content(MIB), "/digest/65536/0", chunked=chunked).status == 413
