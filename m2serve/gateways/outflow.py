@@ -22,6 +22,8 @@ log = logging.getLogger("m2serve.gateway")
 
 _SOON: Final = 0.002
 """Seconds a piece that came too fast may wait for the next: a token or two of the pace."""
+_SHORT: Final = 0.005
+"""Seconds for which a thread rather waits than leaves the end of its answer to others."""
 _PIECE: Final = 32 * 1024
 """Bytes of a message under flow control: three fill the credit, so one is written while another is acknowledged."""
 _LEAST: Final = 16 * 1024
@@ -66,7 +68,8 @@ class Outflow:
         self._head = head
         self._means = means
         self._chunked = chunked
-        self._pace = Pace(means.clock) if channel.allowed() >= UNLIMITED else None
+        self._pace = Pace(means.clock)
+        self._counted = channel.allowed() < UNLIMITED
         self._spool = Spool(means.buffer, means.spool if channel.detachable else 0)
         self._file: RestOfFile | None = None
         self._lock = threading.Lock()
@@ -108,7 +111,7 @@ class Outflow:
                 if not rest:
                     self._have_driven(delay)
                     return
-                if self._pace is None:
+                if self._counted:
                     if delay is not None:
                         self._room.wait(delay)
                     continue
@@ -136,7 +139,7 @@ class Outflow:
                 delay = self._flow()
                 if delay is None:
                     return
-                if self._channel.detachable:
+                if self._channel.detachable and (self._counted or delay > _SHORT):
                     self._have_driven(delay)
                     return
             self._means.sleep(delay)
@@ -185,9 +188,12 @@ class Outflow:
 
     def _may_pass(self, size: int) -> bool:
         """Whether a piece may leave at once, as it is."""
-        if self._pace is not None:
-            return self._pace.delay() == 0.0
-        return size <= JOIN and size + len(self._head) + _CHUNK_FRAME <= self._channel.allowed()
+        if self._counted:
+            if size > JOIN or size + len(self._head) + _CHUNK_FRAME > self._channel.allowed():
+                return False
+            if size >= _LEAST:
+                return True
+        return self._pace.delay() == 0.0
 
     def _keep(self, data: memoryview) -> int:
         """Take what there is room for; a thread that must wait anyhow keeps only what is joined with more."""
@@ -230,10 +236,12 @@ class Outflow:
 
     def _next(self) -> tuple[int, float]:
         """How large the next message may be; 0: wait so many seconds."""
-        if self._pace is not None:
-            delay = self._pace.delay()
-            return (0, delay) if delay else (self._pace.block, 0.0)
         waits = len(self._head) + self._spool.size + _CHUNK_FRAME
+        if not self._counted or (waits < _LEAST and self._file is None and not self._ended):
+            # counted or not, small pieces are joined when they come fast: each message costs Mongrel2 a notice
+            delay = self._pace.delay()
+            if delay or not self._counted:
+                return (0, delay) if delay else (self._pace.block, 0.0)
         least = _LEAST if self._file is not None else min(_LEAST, waits)
         allowed = self._channel.allowed()
         if allowed < least:
@@ -252,7 +260,7 @@ class Outflow:
     def _send_block(self, size: int) -> None:
         """Send one message of what waits: with its framing at most *size* bytes, where bytes are counted."""
         head = self._take_head()
-        if self._pace is None:
+        if self._counted:
             size -= _CHUNK_FRAME
             if len(head) > size:
                 head, self._head = head[:size], head[size:]
@@ -298,7 +306,7 @@ class Outflow:
             self._chunked = False
         if not any(parts):
             return
-        if self._pace is not None:
+        if not self._counted or size < _LEAST:
             self._pace.spend(size)
         self._channel.send(*parts)
         self.body_bytes += size

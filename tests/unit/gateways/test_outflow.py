@@ -102,7 +102,7 @@ LENGTH = [("Content-Length", str(len(DATA)))]
 def test_every_byte_arrives_and_no_message_is_more_than_allowed(make: Any, headers: Any, credit: int | None) -> None:
     slow = Slow(make(headers), credit=credit)
     # the channel objects to a message that is too large
-    assert slow.serve() == (credit is not None or make is generated)
+    assert slow.serve() == (credit is not None)
     assert slow.read_all() == DATA
     (outcome,) = slow.outcomes
     assert (outcome.status, outcome.body_bytes, outcome.error, outcome.closed) == (200, len(DATA), None, False)
@@ -387,4 +387,49 @@ def test_a_client_that_takes_nothing_is_asked_after_now_and_then() -> None:
         seen.append(slow.channel.probes)
     # after 1, 2, 4, 8, 16, 32 and 62 seconds
     assert (seen[0], seen[30], seen[31], seen[-1]) == (1, 5, 6, 7)
+    assert slow.read_all() == DATA
+
+
+def test_small_pieces_that_come_fast_are_joined_although_there_is_credit() -> None:
+    slow = Slow(generated(size=10))
+    assert slow.serve()
+    assert slow.read_all() == DATA
+    small = [message for message in slow.channel.messages if len(message) < 16_000]
+    assert len(small) <= 12
+    assert len(slow.channel.messages) < len(DATA) / 16_000 + 12
+
+
+def test_small_pieces_that_come_slowly_leave_at_once() -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        for number in range(30):
+            slow.clock.now += 0.01
+            assert len(slow.channel.messages) == number
+            yield b"x"
+
+    slow = Slow(app)
+    assert not slow.serve()
+    assert slow.read_all() == b"x" * 30
+
+
+def test_joined_pieces_leave_while_the_application_is_silent() -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        for _ in range(12):
+            yield b"x"
+        assert len(slow.channel.messages) == 8
+        slow.clock.now += 0.002
+        slow.courier.round()
+        assert slow.channel.messages[-1] == b"4\r\nxxxx\r\n"
+
+    slow = Slow(app)
+    assert not slow.serve()
+    assert slow.read_all() == b"x" * 12
+
+
+def test_without_credits_a_long_wait_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("m2serve.gateways.pace._FREE", 2)
+    slow = Slow(generated(LENGTH), credit=None)
+    assert slow.serve()
+    assert sum(slow.clock.naps) < 0.5
     assert slow.read_all() == DATA
