@@ -192,18 +192,22 @@ class Dispatcher:
     def _send_answers(self) -> None:
         """One message stream per Mongrel2, however many answers there are."""
         answers, self._router.answers = self._router.answers, []
-        for taken in answers:
-            if taken.crew is not None:
-                taken.crew.sending(taken)
         if len(self._intakes) == 1:
-            self._outboxes[0].put(b"".join([taken.answer or b"" for taken in answers]), answers)
-            self._flush(self._intakes[0])
+            self._send_batch(self._intakes[0], answers)
             return
         for intake in self._intakes:
             own = [taken for taken in answers if taken.intake is intake]
             if own:
-                self._outboxes[intake.index].put(b"".join([taken.answer or b"" for taken in own]), own)
-                self._flush(intake)
+                self._send_batch(intake, own)
+
+    def _send_batch(self, intake: Intake, answers: list[Taken]) -> None:
+        data = b"".join([taken.answer or b"" for taken in answers])
+        # as late as possible: of what is marked when this process dies, the clients are closed
+        for taken in answers:
+            if taken.crew is not None:
+                taken.crew.sending(taken)
+        self._outboxes[intake.index].put(data, answers)
+        self._flush(intake)
 
     def _flush(self, intake: Intake) -> None:
         outbox = self._outboxes[intake.index]

@@ -186,7 +186,8 @@ class Router:
             if crew is not None:
                 self._hand(crew, taken)
                 return
-        if self.waiting >= self._limit:
+        # a thread may have become free since the last look
+        if self.waiting >= self._limit and not (self.collect() and self.waiting < self._limit):
             self._end(taken)
             self._refuse(taken, 503, f"{self.waiting} requests wait already (queue-limit)")
             return

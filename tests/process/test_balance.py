@@ -84,6 +84,7 @@ def test_beyond_the_queue_limit_is_503(
     mongrel2: Mongrel2, serve: Callable[..., Server], hold: Callable[[str, int], list[Connection]]
 ) -> None:
     serve(mongrel2, processes=1, threads=1, options=("--queue-limit", "3"))
+    assert get(mongrel2.address).status == 200, "else the first one waits for the worker, and takes a place"
     clients = hold("/sleep/0.5", 8)
     assert sorted(client.read().status for client in clients) == [200] * 4 + [503] * 4
 
@@ -92,6 +93,7 @@ def test_waiting_too_long_is_503(
     mongrel2: Mongrel2, serve: Callable[..., Server], hold: Callable[[str, int], list[Connection]]
 ) -> None:
     serve(mongrel2, processes=1, threads=1, options=("--queue-timeout", "0.3"))
+    assert get(mongrel2.address).status == 200
     clients = hold("/sleep/1.5", 3)
     responses = [client.read() for client in clients]
     assert sorted(response.status for response in responses) == [200, 503, 503]

@@ -78,9 +78,10 @@ def test_a_worker_that_exits_by_itself_is_replaced(mongrel2: Mongrel2, serve: Ca
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "ipc"])
-def test_a_killed_dispatcher_costs_nothing(
+def test_a_killed_dispatcher_costs_at_most_what_it_was_sending(
     start_mongrel2: Callable[..., Mongrel2], serve: Callable[..., Server], scheme: str
 ) -> None:
+    """Killed amid its ``send``, it leaves a batch of which nobody knows who has what: those clients are closed."""
     mongrel2 = start_mongrel2(scheme=scheme)
     server = serve(mongrel2, options=QUIET)
     with Load(mongrel2.address, "/sleep/0.01", clients=16, tagged=True) as load:
@@ -90,7 +91,9 @@ def test_a_killed_dispatcher_costs_nothing(
             server.kill_child("dispatcher")
             load.more(100, timeout=BACK_SECONDS, since=killed)
             server.wait_log(r"dispatcher STARTING -> READY", timeout=BACK_SECONDS, after=mark)
-    assert_only_answers(load)
+    counts = load.summary()
+    assert set(counts) <= {"200", "closed"}, counts
+    assert counts.get("closed", 0) <= 8, counts  # a batch, or two small ones; nearly always none
     assert load.worst() < ANSWER_SECONDS
 
 
