@@ -186,13 +186,16 @@ class Router:
             if crew is not None:
                 self._hand(crew, taken)
                 return
-        # a thread may have become free since the last look
-        if self.waiting >= self._limit and not (self.collect() and self.waiting < self._limit):
+        crowded = self.waiting >= self._limit
+        # threads may have become free since the last look
+        if crowded and not (self.collect() and self.waiting < self._limit):
             self._end(taken)
             self._refuse(taken, 503, f"{self.waiting} requests wait already (queue-limit)")
             return
         self.waiting += 1
         intake.queue.append(taken)
+        if crowded:
+            self._drain()  # of those that are free now, not all may have been needed
 
     def _hold(self, first: Taken, taken: Taken) -> None:
         if first.held is None:

@@ -219,6 +219,18 @@ def test_the_queue_limit(house):
     house.settled()
 
 
+def test_threads_that_are_free_again_count_before_the_queue_limit(house):
+    house.build(1)
+    a = house.worker(2)
+    first, second, waiting = (house.arrive(n) for n in range(3))
+    a.finish(first)
+    a.finish(second)
+    late = house.arrive(3)
+    assert [one.state for one in (waiting, late)] == [State.HANDED] * 2
+    assert house.refused == []
+    assert house.router.waiting == 0
+
+
 def test_the_queue_timeout(house):
     a = house.worker()
     taken = [house.arrive(n, arrived=float(n)) for n in range(4)]
