@@ -20,6 +20,16 @@ def is_attribute(text: str) -> bool:
     return re.fullmatch(_NAME, text.removesuffix("()")) is not None
 
 
+def _prefix(text: str) -> str:
+    """A prefix of the URL path as a mount has it, without the slash at its end; empty for the root.
+
+    Raises: ConfigError: it is no plain path.
+    """
+    if "//" in text or "?" in text or "#" in text or "\0" in text:
+        raise ConfigError("expected a plain path before the '=', without '//', '?' or '#'")
+    return text.rstrip("/")
+
+
 class AppRef(NamedTuple):
     """Where an application is found.
 
@@ -67,11 +77,10 @@ class Mount(NamedTuple):
         prefix, separator, app = (part.strip() for part in text.partition("="))
         if not separator or not prefix.startswith("/") or "\0" in text:
             raise ConfigError("expected /prefix=application, for instance /shop=shop.wsgi:app")
-        if "//" in prefix or "?" in prefix or "#" in prefix:
-            raise ConfigError("expected a plain path before the '=', without '//', '?' or '#'")
+        prefix = _prefix(prefix)
         if "/" in app or app.endswith(_FILE_ENDINGS):
-            return cls(prefix.rstrip("/"), AppRef(file=app))
-        return cls(prefix.rstrip("/"), AppRef.parse(app))
+            return cls(prefix, AppRef(file=app))
+        return cls(prefix, AppRef.parse(app))
 
     def __str__(self) -> str:
         return f"{self.prefix or '/'}={self.app}"
@@ -113,9 +122,7 @@ class PostLimit(NamedTuple):
         prefix, separator, size = (part.strip() for part in text.rpartition("="))
         if separator and not prefix.startswith("/"):
             raise ConfigError("expected BYTES or /prefix=BYTES, for instance /photos=20M")
-        if "//" in prefix or "?" in prefix or "#" in prefix or "\0" in prefix:
-            raise ConfigError("expected a plain path before the '=', without '//', '?' or '#'")
-        return cls(prefix.rstrip("/"), kind_of(Bytes).parse(size))
+        return cls(_prefix(prefix), kind_of(Bytes).parse(size))
 
     def __str__(self) -> str:
         return f"{self.prefix}={self.size}" if self.prefix else str(self.size)

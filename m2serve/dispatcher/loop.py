@@ -651,11 +651,8 @@ class Dispatcher:
             intake.adopt(fd, now, claimed[intake.index])
             if intake.sock is None:
                 continue
-            for crew in crews:
-                for taken in crew.running.values():
-                    if taken.intake is intake and taken.epoch == intake.epoch:
-                        intake.live.append(taken)
-            intake.live = type(intake.live)(sorted(intake.live, key=lambda t: t.frame))
+            own = [taken for taken in running if taken.intake is intake and taken.epoch == intake.epoch]
+            intake.live.extend(sorted(own, key=lambda taken: taken.frame))
             self._take_in(intake, now)
             self._prove_own(intake)
         for intake in self._intakes:

@@ -63,20 +63,25 @@ class Worker:
 
     def heard(self):
         """What the dispatcher has said."""
-        link = socket.socket(fileno=self.post.crew_worker_fd)
-        link.setblocking(False)
-        said = []
-        try:
-            while True:
-                said.append(crew_wire.decode(link.recv(100)))
-        except BlockingIOError:
-            return said
-        finally:
-            link.detach()
+        return heard(self.post)
 
     def close(self):
         self.card.close()
         self.crew.close()
+
+
+def heard(post):
+    """What lies in a worker's end of the crew link."""
+    link = socket.socket(fileno=post.crew_worker_fd)
+    link.setblocking(False)
+    said = []
+    try:
+        while True:
+            said.append(crew_wire.decode(link.recv(100)))
+    except BlockingIOError:
+        return said
+    finally:
+        link.detach()
 
 
 class House:

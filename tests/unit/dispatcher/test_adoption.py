@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from dispatching import Node, message, receive, wait_readable
+from routed import heard
 
 from m2serve.dispatcher.loop import Dispatcher
 from m2serve.dispatcher.outbox import framed
@@ -234,19 +235,6 @@ def debt(heir, conn):
     return heir._intakes[0].debts.of(conn)
 
 
-def heard(life):
-    link = socket.socket(fileno=life.post.crew_worker_fd)
-    link.setblocking(False)
-    said = []
-    try:
-        while True:
-            said.append(crew_wire.decode(link.recv(100)))
-    except BlockingIOError:
-        return said
-    finally:
-        link.detach()
-
-
 def test_a_drain_goes_on_with_the_successor(life):
     one, _ = life.requests(2)
     cell = detached(life, one)
@@ -273,9 +261,9 @@ def test_a_drain_whose_slot_is_not_given_back_yet(life):
     cell = detached(life, one)
     heir = life.heir()
     assert running(heir) == {0: 1}
-    heard(life)
+    heard(life.post)
     life.say(heir, (Word.DETACH, 0, 0, 7))
-    (said,) = heard(life)
+    (said,) = heard(life.post)
     assert (said.word, said.thread, said.a, said.b) == (Word.DETACHED, 0, 7, cell)
     life.card.move_to_drain(0, cell)
     assert not heir._router.collect()
@@ -309,9 +297,9 @@ def test_death_before_the_cell_was_complete(life):
     heir = life.heir()
     assert running(heir) == {0: 1}
     assert heir._router.draining == 0
-    heard(life)
+    heard(life.post)
     life.say(heir, (Word.DETACH, 0, 0, 7))
-    assert [(said.word, said.b) for said in heard(life)] == [(Word.DETACHED, cell)]
+    assert [(said.word, said.b) for said in heard(life.post)] == [(Word.DETACHED, cell)]
 
 
 def test_an_answer_that_was_over_leaves_its_debt_to_the_successor(life):

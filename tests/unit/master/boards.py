@@ -53,3 +53,13 @@ class Maker:
 
     def slots_of(self, generation):
         return [slot for slot in self.board.slots if slot.generation == generation.number and slot.worker]
+
+
+class Commands:
+    """Notes what it is told to do."""
+
+    def __init__(self):
+        self.obeyed = []
+
+    def obey(self, command, source, now):
+        self.obeyed.append((command, source))

@@ -7,19 +7,11 @@ import select
 import stat
 
 import pytest
-from boards import NOW
+from boards import NOW, Commands
 
 from m2serve.errors import ConfigError
 from m2serve.master.commands import Command
 from m2serve.master.fifo import ABSENT, LETTERS, Fifo
-
-
-class Commands:
-    def __init__(self):
-        self.obeyed = []
-
-    def obey(self, command, source, now):
-        self.obeyed.append((command, source))
 
 
 @pytest.fixture

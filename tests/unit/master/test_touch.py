@@ -5,20 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from boards import NOW
+from boards import NOW, Commands
 
 from m2serve.config.settings import Settings
 from m2serve.ids import Seconds
 from m2serve.master.commands import Command
 from m2serve.master.touch import PERIOD, Touch, Watched, identity, watched
-
-
-class Commands:
-    def __init__(self):
-        self.obeyed = []
-
-    def obey(self, command, source, now):
-        self.obeyed.append((command, source))
 
 
 @pytest.fixture
