@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from support.alone import Room
 from support.http import close_all
 from support.mongrel2 import Mongrel2, require
 from support.server import APPS, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 # These machines are shared: how long an example takes says nothing about it.
 hypothesis.settings.register_profile("m2serve", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -23,19 +24,31 @@ hypothesis.settings.load_profile("m2serve")
 
 _HERE = Path(__file__).parent
 _SLOW = {"process", "mongrel2"}
-_PROCESS_SECONDS = 30
+_PROCESS_SECONDS = 60
+_room = Room()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Process tests come last, each with a limit of its own."""
+    """Process tests come last, each with a limit of its own; behind them those that want to be alone."""
     for item in items:
         if _slow(item) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_PROCESS_SECONDS))
-    items.sort(key=_slow)
+    items.sort(key=lambda item: (_slow(item), _alone(item)))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Wait for the others before the clock of pytest-timeout runs."""
+    with _room.held(alone=_alone(item)):
+        return (yield)
 
 
 def _slow(item: pytest.Item) -> bool:
     return item.path.is_relative_to(_HERE) and item.path.relative_to(_HERE).parts[0] in _SLOW
+
+
+def _alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
 
 
 @pytest.fixture(autouse=True)

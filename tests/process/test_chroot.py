@@ -72,8 +72,10 @@ def somebody() -> int:
     """A user who is neither root nor Mongrel2, and may read our code."""
     command = [sys.executable, "-c", "import m2serve.cli"]
     path = {**os.environ, "PYTHONPATH": str(ROOT)}
-    if subprocess.run(command, user=SOMEBODY, cwd="/", env=path, capture_output=True, check=False).returncode:
-        pytest.skip("another user cannot read our code")
+    try:
+        subprocess.run(command, user=SOMEBODY, cwd="/", env=path, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("another user cannot read our code, or run our Python")
     return SOMEBODY
 
 

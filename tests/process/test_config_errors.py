@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from support.server import Server
 
-PAIR = "tcp://127.0.0.1:19997,tcp://127.0.0.1:19996"
+PAIR = "tcp://127.0.0.1:1,tcp://127.0.0.1:2"
 
 
 def refused(server: Server) -> str:

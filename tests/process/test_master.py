@@ -10,6 +10,7 @@ import socket
 
 import pytest
 from support.obedient import gone
+from support.ports import free_ports
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
@@ -243,9 +244,7 @@ needs_mongrel2 = pytest.mark.skipif(not (shutil.which("mongrel2") and shutil.whi
 
 @pytest.fixture
 def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_ports(1)[0]
 
 
 @needs_mongrel2

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import sqlite3
 from types import SimpleNamespace
 
 import pytest
+from support.ports import free_ports
 
 from m2serve.config.mongrel2_values import FrontSetting
 from m2serve.endpoint import Endpoint, ListenAddress, ZmqPair
@@ -21,11 +21,8 @@ pytestmark = pytest.mark.skipif(not (shutil.which("mongrel2") and shutil.which("
 
 @pytest.fixture
 def settings():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     return SimpleNamespace(
-        with_mongrel2=ListenAddress("127.0.0.1", port),
+        with_mongrel2=ListenAddress("127.0.0.1", free_ports(1)[0]),
         mongrel2_binary="mongrel2",
         mongrel2_dir=None,
         mongrel2_protocol="tnetstring",

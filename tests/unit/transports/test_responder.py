@@ -9,6 +9,7 @@ import time
 
 import pytest
 import zmq
+from support.ports import free_ports
 
 from m2serve.endpoint import Endpoint
 from m2serve.errors import ClientGone
@@ -16,7 +17,7 @@ from m2serve.transports.pings import Pings
 from m2serve.transports.responder import Event, Origin, Phase, Responder
 from m2serve.wire import zmtp
 
-LIMIT = 5.0
+LIMIT = 20.0
 SUBS: list[zmq.Socket] = []
 """libzmq sends subscriptions when its owner uses the socket: Mongrel2 polls it all the time, and so do we."""
 
@@ -80,7 +81,7 @@ def bind(request, context, tmp_path):
         elif request.param == "ipc":
             sub.bind(f"ipc://{tmp_path}/s")
         else:
-            sub.bind_to_random_port("tcp://127.0.0.1")
+            sub.bind(f"tcp://127.0.0.1:{free_ports(1)[0]}")
         address[:] = [sub.last_endpoint.rstrip(b"\0").decode()]
         return sub
 
