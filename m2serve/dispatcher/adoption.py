@@ -1,4 +1,4 @@
-"""What a dispatcher makes of the cells that a predecessor has filled."""
+"""What a dispatcher makes of what a predecessor has left: cells, connections, and what lies in the rings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,53 @@ from m2serve.dispatcher.drains import found_in
 from m2serve.transports import card as cards
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from m2serve.dispatcher.crew import Crew
     from m2serve.dispatcher.intake import Intake
+    from m2serve.dispatcher.outgoing import Outgoing
     from m2serve.dispatcher.routing import Router
+    from m2serve.dispatcher.streams import Streams
     from m2serve.dispatcher.taken import Taken
+    from m2serve.dispatcher.uploads import Uploads
+    from m2serve.transports.node import NodeFds
 
 
-def adopt_cells(
+def adopt(
+    node: NodeFds,
+    intakes: Sequence[Intake],
+    router: Router,
+    outgoing: Outgoing,
+    uploads: Uploads,
+    streams: Streams,
+    now: float,
+) -> Iterator[Intake]:
+    """Go on with whatever there is; the router has its crews already.
+
+    Yields: each endpoint whose connection lives: what is complete in its ring is to be routed before the next step.
+    """
+    claimed: dict[int, set[tuple[int, int]]] = {i.index: set() for i in intakes}
+    for crew in router.crews:
+        _adopt_cells(crew, intakes, router, outgoing.close_later, claimed)
+    running = [taken for crew in router.crews for taken in crew.running.values()]
+    uploads.adopt(running, intakes)
+    streams.adopt(running)
+    for intake in intakes:
+        fd = node.pulls.pop(intake.index, None)
+        if fd is None:
+            continue
+        intake.adopt(fd, now, claimed[intake.index])
+        if intake.sock is None:
+            continue
+        own = [taken for taken in running if taken.intake is intake and taken.epoch == intake.epoch]
+        intake.live.extend(sorted(own, key=lambda taken: taken.frame))
+        yield intake
+    for intake in intakes:
+        if intake.sock is None:
+            uploads.lost(intake)
+
+
+def _adopt_cells(
     crew: Crew,
     intakes: Sequence[Intake],
     router: Router,

@@ -54,6 +54,7 @@ class Crew:
         "_heads",
         "_post",
         "_progress",
+        "_raw",
         "_seen",
         "_senders",
         "_synced",
@@ -106,6 +107,8 @@ class Crew:
         """A thread was woken and has finished nothing yet."""
         self._seen: list[int] = [0] * (2 * post.threads)
         """The heads as far as they are dealt with."""
+        self._raw = b""
+        """The heads as they were at the last look; what was seen to be so needs no second look."""
         self._senders: list[bytes] = [b""] * post.threads
 
     def __repr__(self) -> str:
@@ -166,6 +169,7 @@ class Crew:
         self.running[slot] = taken
         # The order matters to a successor: mail first, then the mark; a cell names its frame even when it is empty.
         self.mails[slot] = self._seen[slot] = serial
+        self._raw = b""  # the word may be 0 again before the next look, as it was at the last
         intake.ring.take(frame)
         self.unrung.append(taken)
         if not self._called and self._nobody_comes(now):
@@ -179,6 +183,7 @@ class Crew:
         self.running[slot] = taken
         self.free.remove(slot)
         self._seen[slot] = serial
+        self._raw = b""
 
     def has_begun_to_answer(self, taken: Taken) -> bool:
         """Whether bytes of the answer may have left by the worker's responder."""
@@ -232,7 +237,11 @@ class Crew:
         """
         if not self.running:
             return _NONE
+        raw = self._heads.tobytes()
+        if raw == self._raw:
+            return _NONE  # nearly always; the list costs five times as much
         heads = self._heads.tolist()
+        self._raw = raw
         if heads == self._seen:
             return _NONE
         self._seen = heads

@@ -1,26 +1,23 @@
-"""The dispatcher's side of one Mongrel2's PUSH: a plain socket, a ring in the ledger, frames out of it."""
+"""What comes from one Mongrel2: bytes from its PUSH into a ring in the ledger, frames out of it."""
 
 from __future__ import annotations
 
-import array
-import fcntl
 import logging
-import os
 import re
 import socket
-import struct
-import termios
 from collections import deque
 from contextlib import suppress
-from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from m2serve.dispatcher import credits
 from m2serve.dispatcher.credits import Debts
+from m2serve.dispatcher.phase import Phase
+from m2serve.dispatcher.pull import Pull
+from m2serve.dispatcher.recount import BATCH, consume, recount
 from m2serve.dispatcher.taken import Arrival, Marked, State, Taken
-from m2serve.errors import ProtocolError, TransportError
-from m2serve.transports import ledger, peer
+from m2serve.errors import TransportError
+from m2serve.transports import ledger
 from m2serve.transports.card import MAX_SENDER
 from m2serve.transports.responder import Origin
 from m2serve.wire import zmtp
@@ -33,16 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("m2serve.dispatcher")
 
-_BATCH: Final = 256 * 1024
-_OPENING_LIMIT: Final = 5.0
-_RETRY_FIRST: Final = 0.02
-_RETRY_MOST: Final = 1.0
 _FREE_EVERY: Final = 32 * 1024
 _RELEASE_OVER: Final = 1 << 20
-_SO_PEEK_OFF: Final = 42  # asm-generic/socket.h; Python has no name for it
-_TCPI_BYTES_RECEIVED: Final = 128  # offset in struct tcp_info, linux/tcp.h
-_FIN_TO_COME: Final = (1, 4, 5)
-"""TCP states (include/net/tcp_states.h) before the peer's FIN: ESTABLISHED, FIN_WAIT1, FIN_WAIT2."""
 _MARK_FILE: Final = b"mongrel2-upload"
 _MARK_STREAM: Final = b"UPLOAD_STREAM"
 _MARK_CREDITS: Final = b"DOWNLOAD_CREDITS"
@@ -54,30 +43,12 @@ _CREDIT = re.compile(
     rb"|(?:6:METHOD,4:JSON,)?16:DOWNLOAD_CREDITS,[0-9]{1,2}:([0-9]{1,10}),(?:6:METHOD,4:JSON,)?\})"
     rb"%b" % (MAX_SENDER, re.escape(_CREDIT_TAIL))
 )
+_UNUSUAL: Final = ~zmtp.LONG
 _SENDER = re.compile(rb"[A-Za-z0-9-]{1,%d}" % MAX_SENDER)
 
 
-class Phase(Enum):
-    """Life of the PUSH connection."""
-
-    IDLE = "idle"
-    """nobody could serve a request yet: not connected"""
-    WAITING = "waiting"
-    """the last attempt failed: connects again after a pause"""
-    CONNECTING = "connecting"
-    OPENING = "opening"
-    OPEN = "open"
-    LEAVING = "leaving"
-    """half-closed: reads what was sent, then LEFT"""
-    LEFT = "left"
-
-
-class Intake:
-    """One endpoint's PUSH connection and ring.
-
-    The descriptor is also kept by the master (``keep`` gives it away before the handshake), so that it, the ring and
-    the count of what was read outlive this process.
-    """
+class Intake(Pull):
+    """One endpoint's connection, its ring, and what has come by it."""
 
     def __init__(
         self,
@@ -89,16 +60,8 @@ class Intake:
         *,
         flow_control: bool = False,
     ) -> None:
-        self.index = index
-        self.pair = pair
+        super().__init__(index, pair, ring.words, keep, drop)
         self.ring = ring
-        self.words = ring.words
-        self.epoch = int(ring.words[ledger.EPOCH])
-        """Number of the current PUSH connection, as in the ledger."""
-        self.phase = Phase.IDLE
-        self.sock: socket.socket | None = None
-        self.origin = Origin(self.epoch)
-        self.origin.dead = True
         self.queue: deque[Taken] = deque()
         self.current: dict[bytes, Taken] = {}
         """Connection to its earliest request that is not over."""
@@ -119,142 +82,17 @@ class Intake:
         self._flow_control = flow_control
         self.full = False
         """The ring is full, and something that waits in it keeps its tail where it is: see Router.make_room."""
-        self.retry_at = 0.0
-        self.attempt = 0
-        self._keep = keep
-        self._drop = drop
-        self._pause = _RETRY_FIRST
-        self._opening_until = 0.0
-        self._handshake = zmtp.Handshake(b"PUSH")
         self._parsed = 0
         self._need = 0
         self._known_senders: set[bytes] = set()
-        self._complained = ""
         self._largest = ring.size // 2
 
-    @property
-    def is_unix(self) -> bool:
-        """Whether the kernel counts received bytes for us (TCP) or we keep count by peeking (Unix)."""
-        return self.pair.send.scheme == "ipc"
-
-    def fileno(self) -> int:
-        """The socket's descriptor, -1 while there is none."""
-        return self.sock.fileno() if self.sock is not None else -1
-
-    @property
-    def wants_write(self) -> bool:
-        """Whether to wait for writability: the connection is being made."""
-        return self.phase is Phase.CONNECTING
-
-    def deadline(self) -> float | None:
-        """When :meth:`tick` has something to do."""
-        if self.phase is Phase.WAITING:
-            return self.retry_at
-        if self.phase in (Phase.CONNECTING, Phase.OPENING):
-            return self._opening_until
-        return None
-
-    # -- connection --------------------------------------------------------------------------------------------
-
-    def tick(self, now: float) -> None:
-        """Connect when it is time; give up an opening that takes too long."""
-        if self.phase is Phase.WAITING and now >= self.retry_at:
-            self.connect(now)
-        elif self.phase in (Phase.CONNECTING, Phase.OPENING) and now >= self._opening_until:
-            self.fail("no ZMTP handshake in time", now)
-
-    def connect(self, now: float) -> None:
-        """Begin a new connection."""
-        try:
-            self.attempt += 1
-            self.sock = peer.connect(self.pair.send)
-        except TransportError as error:
-            self.fail(str(error), now)
-            return
-        # Before the handshake: a request can only come over a connection that the master holds, too.
-        self.words[ledger.PHASE] = ledger.NONE
-        self._keep(self.index, self.sock.fileno())
-        self._handshake = zmtp.Handshake(b"PUSH")
-        self._opening_until = now + _OPENING_LIMIT
-        self.phase = Phase.CONNECTING
-
-    def opening(self, now: float) -> bool:
-        """Go on with the handshake when the socket is ready; True once the connection is open."""
-        assert self.sock is not None
-        try:
-            if self.phase is Phase.CONNECTING:
-                reason = peer.connect_error(self.sock)
-                if reason:
-                    raise TransportError(reason)
-                self.sock.send(zmtp.GREETING)
-                self.phase = Phase.OPENING
-                return False
-            while not self._handshake.done:
-                # never past the handshake: position 0 of the ring must be the start of a frame
-                chunk = self.sock.recv(self._handshake.missing)
-                if not chunk:
-                    raise TransportError("closed by the peer")
-                self._handshake.feed(chunk)
-            self._establish()
-            return True
-        except BlockingIOError:
-            return False
-        except (OSError, TransportError, ProtocolError) as error:
-            self.fail(str(error), now)
-            return False
-
-    def _establish(self) -> None:
-        assert self.sock is not None
-        words = self.words
-        for word in (
-            ledger.RECEIVED,
-            ledger.TAIL,
-            ledger.GIANT,
-            ledger.SKIP,
-            ledger.CONSUMED,
-            ledger.BASE,
-        ):
-            words[word] = 0
+    def _begin_anew(self) -> None:
+        self._parsed = self._need = 0
+        self.pongs.clear()
         self._forget_debts()
         if self._flow_control:
             self.count_debts(proven=False)
-        words[ledger.OPENING] = self._handshake.taken
-        self.epoch += 1
-        words[ledger.EPOCH] = self.epoch
-        words[ledger.PHASE] = ledger.ESTABLISHED
-        if self.is_unix:
-            self.sock.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
-        # Only now does Mongrel2 count us in; the ledger is ready for the first byte.
-        self.sock.send(zmtp.ready(b"PULL"))
-        self._parsed = self._need = 0
-        self.origin = Origin(self.epoch)
-        self.phase = Phase.OPEN
-        self._pause = _RETRY_FIRST
-        self._complained = ""
-        self.pongs.clear()
-        log.info("pull connected endpoint=%s epoch=%d", self.pair.send, self.epoch)
-
-    def fail(self, reason: str, now: float) -> None:
-        """The connection, or the attempt, is over; try again later unless we are leaving."""
-        was_open = self.phase in (Phase.OPEN, Phase.LEAVING)
-        if self.sock is not None:
-            self.sock.close()
-            self.sock = None
-            self.words[ledger.PHASE] = ledger.NONE
-            self.words[ledger.AWAKE] = 0
-            self._drop(self.index)
-        if self.phase is Phase.LEAVING:
-            self.phase = Phase.LEFT
-            log.info("pull left endpoint=%s", self.pair.send)
-            return
-        self.phase = Phase.WAITING
-        self.retry_at = now + self._pause
-        self._pause = min(self._pause * 2, _RETRY_MOST)
-        if was_open:
-            log.warning("pull lost endpoint=%s reason=%s", self.pair.send, reason)
-        elif reason != self._complained:
-            self._complained = reason
-            log.warning("pull waits for Mongrel2 endpoint=%s reason=%s", self.pair.send, reason)
 
     def count_debts(self, *, proven: bool) -> None:
         """This Mongrel2 gives download credits, or is said to: count them from now on."""
@@ -280,30 +118,6 @@ class Intake:
             self.debts = None
         self.marks_credits = True
 
-    def leave(self, now: float) -> None:
-        """Half-close: Mongrel2 stops dealing to us; what it has written is still read and served."""
-        if self.phase is Phase.OPEN and self.sock is not None:
-            self.phase = Phase.LEAVING
-            self.words[ledger.PHASE] = ledger.LEAVING
-            try:
-                self.sock.shutdown(socket.SHUT_WR)
-            except OSError as error:
-                self.fail(str(error), now)
-        elif self.phase is not Phase.LEAVING:
-            if self.sock is not None:
-                self.sock.close()
-                self.sock = None
-                self._drop(self.index)
-            self.phase = Phase.LEFT
-
-    def ping(self, context: bytes) -> None:
-        """Ask Mongrel2 for a PONG over this connection."""
-        if self.sock is not None and self.phase is Phase.OPEN:
-            try:
-                self.sock.send(zmtp.ping(context))
-            except OSError as error:
-                log.debug("ping endpoint=%s failed: %s", self.pair.send, error)
-
     # -- bytes -------------------------------------------------------------------------------------------------
 
     def receive(self) -> bool:
@@ -321,7 +135,7 @@ class Intake:
         if tail == received:
             words[ledger.BASE] = received
         start = ring.offset(received)
-        room = min(ring.size - (received - tail), ring.size - start, _BATCH)
+        room = min(ring.size - (received - tail), ring.size - start, BATCH)
         if room == 0:
             self.free()
             self.full = words[ledger.TAIL] == tail
@@ -341,15 +155,8 @@ class Intake:
         words = self.words
         count = self.sock.recv_into(self.ring.data[start : start + room], 0, socket.MSG_PEEK)
         words[ledger.RECEIVED] += count
-        self._consume(count)
+        consume(self.sock, words, count)
         return count > 0
-
-    def _consume(self, count: int) -> None:
-        assert self.sock is not None
-        while count:
-            gone = len(self.sock.recv(count))
-            self.words[ledger.CONSUMED] += gone
-            count -= gone
 
     def arrivals(self, now: float) -> Iterable[Taken | Marked | Arrival]:
         """Every message that is complete in the ring and was not given before.
@@ -368,6 +175,7 @@ class Intake:
         # one look at all that came; hardly ever is there anything to be found
         marked = _MARK_FILE in data or _MARK_STREAM in data or (self.marks_credits and _MARK_CREDITS in data)
         counts = self.debts is not None
+        known = self._known_senders
         i, end = 0, len(data)
         while end - i >= 2:
             flags = data[i]
@@ -403,22 +211,36 @@ class Intake:
             if flags & zmtp.COMMAND:
                 ring.take(at + i_frame)
                 self._command(data[start:stop])
-            elif counts and data.endswith(_CREDIT_TAIL, start, stop) and (said := _CREDIT.fullmatch(data, start, stop)):
+                continue
+            if counts and data.endswith(_CREDIT_TAIL, start, stop) and (said := _CREDIT.fullmatch(data, start, stop)):
                 # one for each message we send: the shortest way there is; TAKEN first, for twice would be too much
                 ring.take(at + i_frame)
                 self.credited(said[1], int(said[2] or said[3]))
-            else:
+                continue
+            first = data.find(b" ", start, stop)
+            second = data.find(b" ", first + 1, stop)
+            sender, conn = data[start:first], data[first + 1 : second]
+            if (
+                first < 0
+                or second < 0
+                or flags & _UNUSUAL
+                or sender not in known
+                or not conn.isdigit()
+                or len(conn) > 18
+                or data.startswith(b"@", second + 1)
+            ):
                 found = self._head(at + i_frame, at + start, size, data, start, stop, flags)
                 if isinstance(found, Arrival):
                     yield found
-                else:
-                    taken = Taken(self, at + i_frame, at + start, size, found[0], found[1], now)
-                    yield Marked(taken, data[start:stop]) if marked and self._is_marked(data, start, stop) else taken
+                    continue
+                sender, conn = found
+            taken = Taken(self, at + i_frame, at + start, size, sender, conn, now)
+            yield Marked(taken, data[start:stop]) if marked and self._is_marked(data, start, stop) else taken
 
     def _head(
         self, frame: int, position: int, size: int, data: bytes, start: int, stop: int, flags: int
     ) -> Arrival | tuple[bytes, bytes]:
-        """Sender and connection of a request; an Arrival for everything else."""
+        """Sender and connection of a request; an Arrival for everything else. The usual ones do not come here."""
         first = data.find(b" ", start, stop)
         second = data.find(b" ", first + 1, stop)
         if first < 0 or second < 0:
@@ -495,7 +317,7 @@ class Intake:
             self.fail("predecessor died during the handshake", now)
             return
         try:
-            self._recount()
+            recount(self.sock, words, is_unix=self.is_unix)
             if words[ledger.PHASE] == ledger.ESTABLISHED:
                 # the predecessor may have died before its own; a second one is ignored
                 self.sock.send(zmtp.ready(b"PULL"))
@@ -518,39 +340,6 @@ class Intake:
             if epoch == self.epoch and words[ledger.TAIL] <= frame < words[ledger.RECEIVED]:
                 self.ring.take(frame)
         log.info("pull taken over endpoint=%s epoch=%d", self.pair.send, self.epoch)
-
-    def _recount(self) -> None:
-        """Find out what the predecessor had taken from the socket when it died."""
-        assert self.sock is not None
-        words = self.words
-        if self.is_unix:
-            peeked = struct.unpack("i", self.sock.getsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 4))[0]
-            behind = words[ledger.RECEIVED] - words[ledger.CONSUMED]
-            if peeked and behind:  # died before it had consumed, or amid: the kernel counts down as bytes go
-                self._consume(min(peeked, behind))
-            words[ledger.CONSUMED] = words[ledger.RECEIVED]  # it may have died before it noted that
-            self.sock.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
-            return
-        unread, info = -1, b""
-        while unread != (unread := _unread(self.sock)):  # else more came between the two: they do not belong together
-            info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-        arrived = struct.unpack_from("Q", info, _TCPI_BYTES_RECEIVED)[0]
-        received = arrived - unread - words[ledger.OPENING]
-        if info[0] not in _FIN_TO_COME:
-            error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if error:
-                raise TransportError(os.strerror(error).lower())
-            received -= 1  # the peer's FIN counts as a byte that has arrived, but not as one that is unread
-        if not words[ledger.RECEIVED] <= received <= words[ledger.RECEIVED] + _BATCH:
-            raise TransportError(f"ledger says {words[ledger.RECEIVED]} bytes, kernel {received}")
-        words[ledger.RECEIVED] = received
-
-
-def _unread(sock: socket.socket) -> int:
-    """Bytes that have arrived and were not read."""
-    count = array.array("i", [0])
-    fcntl.ioctl(sock, termios.FIONREAD, count)
-    return count[0]
 
 
 def _is_copied(taken: Taken) -> bool:

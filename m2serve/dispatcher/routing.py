@@ -152,16 +152,21 @@ class Router:
             self._hold(first, taken)
             return
         intake.current[conn] = taken
-        if self.parking and taken.streaming:
-            # Its body would have to come through Mongrel2's PUSH, which is about to be left.
+        if not (self.parking and self._park(taken)):
+            self._place(taken)
+
+    def _park(self, taken: Taken) -> bool:
+        """Keep *taken* until Mongrel2's PUSH is left, or refuse it; False: so many wait that the limit decides."""
+        if taken.streaming:
+            # Its body would have to come through that PUSH.
             self._end(taken)
             self._refuse(taken, 503, "the server stops, and the rest of the body could not come any more")
-            return
-        if self.parking and self.waiting + len(self.parked) < self._limit:
-            taken.state = State.PARKED
-            self.parked.append(taken)
-            return
-        self._place(taken)
+            return True
+        if self.waiting + len(self.parked) >= self._limit:
+            return False
+        taken.state = State.PARKED
+        self.parked.append(taken)
+        return True
 
     def unpark(self) -> None:
         """Serve what was parked."""

@@ -22,15 +22,11 @@ _OF_STATUS: Final = {
 }
 
 
-class Tally:
+class Counts:
     """Writes the counting words of the ledger; nobody else does."""
 
-    def __init__(self, words: memoryview, router: Router) -> None:
+    def __init__(self, words: memoryview) -> None:
         self._words = words
-        self._router = router
-        self._then = 0.0
-        self._handed = router.given
-        self._waited = 0.0
 
     def answered(self, status: int) -> None:
         """We have answered a request ourselves."""
@@ -43,6 +39,17 @@ class Tally:
     def disconnected(self) -> None:
         """A client has left."""
         self._words[ledger.DISCONNECTS] += 1
+
+
+class Tally:
+    """Writes the words that tell of the queues; nobody else does."""
+
+    def __init__(self, words: memoryview, router: Router) -> None:
+        self._words = words
+        self._router = router
+        self._then = 0.0
+        self._handed = router.given
+        self._waited = 0.0
 
     def tick(self, now: float) -> None:
         """Four times a second: the length of the queues, and the mean time in them."""

@@ -144,16 +144,17 @@ def test_a_late_answer_never_reaches_a_newcomer(
     serve(mongrel2, threads=8, options=(*options, *QUIET))
     old = [Connection(mongrel2.address) for _ in range(4)]
     for client in old:
-        client.send(request_bytes("/sleep/2/old"))
+        client.send(request_bytes("/sleep/5/old"))  # long, for a busy machine needs a while until the kill
     # answered behind them, so they have been read
     assert get(mongrel2.address).status == 200
     mongrel2.kill()
     for client in old:
-        assert client.read_to_end(2) == b""
+        assert client.read_to_end(4) == b""
         client.close()
+    asked = time.monotonic()
     mongrel2.restart()
     new = [Connection(mongrel2.address) for _ in range(8)]
-    deadline = time.monotonic() + 3.0
+    deadline = asked + 6.0
     # they stay through the moment at which the old answers come
     while time.monotonic() < deadline:
         for number, client in enumerate(new):

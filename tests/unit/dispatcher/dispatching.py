@@ -7,7 +7,8 @@ import select
 import socket
 import time
 
-from m2serve.dispatcher.intake import Intake, Phase
+from m2serve.dispatcher.intake import Intake
+from m2serve.dispatcher.phase import Phase
 from m2serve.dispatcher.taken import Taken
 from m2serve.endpoint import Endpoint, ZmqPair
 from m2serve.transports import ledger

@@ -185,7 +185,7 @@ def test_an_answer_half_sent_is_closed_not_repeated(life):
     heir = life.heir()
     assert running(heir) == {}
     assert waiting(heir) == [2]
-    assert [envelope for *_, envelope in heir._closing] == [framed(b"m2 1:1, ")]
+    assert [envelope for *_, envelope in heir._outgoing.closing] == [framed(b"m2 1:1, ")]
     assert not heir._router.collect()
     assert life.card.mails[0] == 0
 
@@ -322,7 +322,7 @@ def test_a_worker_with_drains_that_died_meanwhile(life):
     life.post.close_worker_side()
     heir = life.heir()
     heir._on_crew(heir._router.crews[0])
-    assert [envelope for *_, envelope in heir._closing] == [crew_frame(b"m2 1:1, ")]
+    assert [envelope for *_, envelope in heir._outgoing.closing] == [crew_frame(b"m2 1:1, ")]
 
 
 def crew_frame(envelope):

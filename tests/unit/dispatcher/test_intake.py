@@ -11,7 +11,7 @@ from dispatching import RING, conns, message, receive, receive_bytes, wait_reada
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from m2serve.dispatcher.intake import Phase
+from m2serve.dispatcher.phase import Phase
 from m2serve.dispatcher.taken import Arrival, Marked, State, Taken
 from m2serve.transports import ledger
 from m2serve.wire import zmtp

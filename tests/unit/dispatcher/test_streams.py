@@ -83,7 +83,7 @@ class Streaming(Life):
 
     def sent(self) -> bytes:
         """What waits to leave for Mongrel2."""
-        return b"".join(data for data, _ in self.now._outboxes[0]._batches)
+        return b"".join(data for data, _ in self.now._outgoing.outboxes[0]._batches)
 
     def untaken(self) -> int:
         """Bytes of the ring that a successor would look at."""
@@ -346,7 +346,7 @@ def test_nothing_runs_behind_chunks(it, behind):
     it.card.mails[one.slot] = 0
     assert it.router.collect()
     assert not it.router.crews[0].running
-    it.now._close_due(time.monotonic() + 60)
+    it.now._outgoing.tick((), time.monotonic() + 60)
     assert it.sent() == ending(7)
     assert it.untaken() == 0
 
@@ -376,7 +376,7 @@ def test_a_worker_that_dies_while_it_answers(it):
     it.post.close_worker_side()
     it.worker.close()
     it.now._on_crew(it.router.crews[0])
-    it.now._close_due(time.monotonic() + 60)
+    it.now._outgoing.tick((), time.monotonic() + 60)
     assert it.sent() == ending(7)
 
 
@@ -406,5 +406,5 @@ def test_one_that_was_held_when_its_connection_is_closed(it):
     assert one.doomed
     it.card.mails[one.slot] = 0
     assert it.router.collect()
-    it.now._close_due(time.monotonic() + 60)
+    it.now._outgoing.tick((), time.monotonic() + 60)
     assert it.sent() == ending(7)

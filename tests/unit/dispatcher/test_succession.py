@@ -9,8 +9,8 @@ import time
 import pytest
 from dispatching import RING, Node, conns, message, receive, receive_bytes, wait_readable
 
-from m2serve.dispatcher import intake as intakes
-from m2serve.dispatcher.intake import Phase
+from m2serve.dispatcher import recount as recounts
+from m2serve.dispatcher.phase import Phase
 from m2serve.dispatcher.taken import Arrival
 from m2serve.errors import TransportError
 from m2serve.transports import ledger
@@ -66,7 +66,7 @@ def test_bytes_that_arrive_while_they_are_counted(node, monkeypatch):
     intake = node.opened()
     node.send(MANY)
     receive(intake, 20)
-    real, sent = intakes._unread, []
+    real, sent = recounts._unread, []
 
     def unread(sock):
         if len(sent) < 3:
@@ -78,7 +78,7 @@ def test_bytes_that_arrive_while_they_are_counted(node, monkeypatch):
                 assert time.monotonic() < deadline
         return real(sock)
 
-    monkeypatch.setattr(intakes, "_unread", unread)
+    monkeypatch.setattr(recounts, "_unread", unread)
     heir = node.successor()
     assert heir.phase is Phase.OPEN
     if not heir.is_unix:
@@ -335,4 +335,4 @@ def test_recount_refuses_what_cannot_be(tcp_node):
     intake.words[ledger.OPENING] = 0
     intake.words[ledger.RECEIVED] = 10**6
     with pytest.raises(TransportError, match="ledger says"):
-        intake._recount()
+        recounts.recount(intake.sock, intake.words, is_unix=False)

@@ -9,7 +9,7 @@ import pytest
 
 from m2serve.dispatcher.routing import Router
 from m2serve.dispatcher.taken import State
-from m2serve.dispatcher.tally import Tally
+from m2serve.dispatcher.tally import Counts, Tally
 from m2serve.transports import ledger
 
 MS = 1_000_000
@@ -78,12 +78,12 @@ def test_where_nothing_is_handed_out_the_oldest_tells(words, router):
 def test_counters_go_on_where_a_predecessor_stopped(words, router):
     words[ledger.HANDED] = 5
     words[ledger.ANSWERED_503] = 1
-    tally = Tally(words, router)
-    tally.answered(503)
-    tally.answered(400)
-    tally.answered(417)
-    tally.garbage()
-    tally.disconnected()
+    tally, counts = Tally(words, router), Counts(words)
+    counts.answered(503)
+    counts.answered(400)
+    counts.answered(417)
+    counts.garbage()
+    counts.disconnected()
     router._serial += 2
     tally.tick(1.0)
     assert [words[ledger.HANDED], words[ledger.ANSWERED_503], words[ledger.ANSWERED_400]] == [7, 2, 1]
