@@ -130,6 +130,12 @@ class NodeFds:
             kept += post.dispatcher_fds()
         return kept
 
+    def become_dispatchers(self) -> list[int]:
+        """In a forked dispatcher, which closes all but what this returns: the sheets are not for it."""
+        for post in self.posts.values():
+            post.sheet_fd = -1
+        return self.fds()
+
     def close(self) -> None:
         """Close everything."""
         for fd in (self.ledger_fd, self.wake_fd, *self.pulls.values()):

@@ -91,6 +91,13 @@ def test_a_killed_dispatcher_costs_at_most_what_it_was_sending(
             server.kill_child("dispatcher")
             load.more(100, timeout=BACK_SECONDS, since=killed)
             server.wait_log(r"dispatcher STARTING -> READY", timeout=BACK_SECONDS, after=mark)
+        # A successor lives on when a worker leaves whom it has taken over.
+        mark = server.mark()
+        server.signal(signal.SIGHUP)
+        server.wait_log(r"worker 1 DRAINING -> DEAD", after=mark)
+        server.wait_log(r"worker 2 DRAINING -> DEAD", after=mark)
+        load.more(100, timeout=BACK_SECONDS, since=time.monotonic())
+    assert "spawned dispatcher" not in server.log[mark:]
     counts = load.summary()
     assert set(counts) <= {"200", "closed"}, counts
     assert counts.get("closed", 0) <= 8, counts  # a batch, or two small ones; nearly always none

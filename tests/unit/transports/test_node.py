@@ -32,6 +32,22 @@ def test_close_lets_go_of_everything():
     assert open_fds() == before
 
 
+def test_a_forked_dispatcher_closes_what_it_has_and_nothing_else():
+    node = NodeFds.create([FRONT], 65536)
+    post = WorkerPost.create(1, 0, 2)
+    node.posts[1] = post
+    post.close_worker_side()
+    sheet = post.sheet_fd
+    kept = node.become_dispatchers()
+    assert sheet not in kept
+    # The number of a descriptor that was not kept may have become another's.
+    post.close()
+    os.fstat(sheet)
+    os.close(sheet)
+    node.posts.clear()
+    node.close()
+
+
 def test_a_node_knows_its_fronts():
     node = NodeFds.create([FRONT._replace(flow_control=True)], 65536)
     assert node.endpoints == (FRONT.pair,)
