@@ -42,6 +42,25 @@ def check(settings: Settings, directory: str) -> list[Problem]:
     return [problem for examine in checks for problem in examine(settings, directory)]
 
 
+def doubts(settings: Settings, directory: str) -> list[Problem]:
+    """What may be a mistake: it keeps nobody from starting."""
+    return list(_static_places(settings, directory))
+
+
+def _static_places(settings: Settings, directory: str) -> Iterator[Problem]:
+    """A directory may be filled later, but one that is not there is mostly a slip."""
+    base = os.path.join(directory, settings.chdir or "")
+    given = [("static_map", f"{one}: ", one.path) for one in settings.static_map]
+    given += [("static_map2", f"{one}: ", one.path) for one in settings.static_map2]
+    given += [("check_static", "", one) for one in settings.check_static]
+    for name, shown, path in given:
+        if not os.path.exists(os.path.join(base, os.path.expanduser(path))):
+            yield Problem((name, "chdir"), f"{shown}{path!r} is not there: such requests go to the application")
+    for path in settings.mimefile:
+        if not os.path.isfile(os.path.join(base, os.path.expanduser(path))):
+            yield Problem(("mimefile",), f"{path!r} is not there: its media types are not known")
+
+
 def _lifetimes(settings: Settings, directory: str) -> Iterator[Problem]:
     most, least = settings.max_worker_lifetime, settings.min_worker_lifetime
     if 0 < most <= least:

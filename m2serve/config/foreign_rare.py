@@ -57,10 +57,8 @@ _REQUESTS = """
     del-header response-header-collect error-page-403 error-page-404 error-page-500 after-request-hook
     after-request-call exception-handler enable-proxy-protocol log-prefix
 """
-_STATIC = """
-    static-check static-gzip-prefix static-gzip-suffix static-cache-paths static-cache-paths-name file-serve-mode
-    fileserve-mode
-"""
+_STATIC_CACHE = "static-cache-paths static-cache-paths-name"
+_STATIC_MODE = "file-serve-mode fileserve-mode"
 _RELOADS = """
     reload-on-exception-repr reload-on-fd brutal-reload-on-fd fs-brutal-reload fs-signal touch-exec touch-signal
     touch-spoolers-reload propagate-touch py-auto-reload-ignore python-auto-reload
@@ -98,7 +96,10 @@ RARE = (
     _row(Fate.MISSING, "processes stay as they are started", "VALUE", _ADDITIONS),
     _row(Fate.MISSING, "nobody is told; watch the log", "ALARM", _ALARMS),
     _row(Fate.MISSING, "answers leave as the application made them", "VALUE", _REQUESTS),
-    _row(Fate.MISSING, "no files are served; Mongrel2 does it (a Dir in its routes)", "VALUE", _STATIC),
+    _row(
+        Fate.NEEDLESS, "paths of files are looked up anew each time, so that changes count at once", "N", _STATIC_CACHE
+    ),
+    _row(Fate.ELSEWHERE, "files are sent from here, at their client's pace", "MODE", _STATIC_MODE),
     _row(Fate.MISSING, "only touch-reload and HUP reload", "VALUE", _RELOADS),
     _row(Fate.MISSING, "nothing is run at any time", "VALUE", _TIMERS),
     _row(Fate.MISSING, "the server cannot be paused", "PIDFILE", "pause suspend resume"),

@@ -27,7 +27,6 @@ def _family(names: str, metavar: str, text: str, fate: Fate = Fate.ELSEWHERE) ->
 
 _ONLY_MONGREL2 = "nothing listens there; requests come from Mongrel2 alone (zeromq, with-mongrel2)"
 _NO_HTTP = "there is no HTTP server of our own; Mongrel2 is the one"
-_NO_STATIC = "no files are served; Mongrel2 does it (a Dir in its routes)"
 _STAYS = "the number of workers stays what processes says"
 _NO_STATS = "statistics are had by asking (stats), nothing is sent anywhere"
 _NO_LOGGERS = "all lines go to standard error, or to the file that logto names"
@@ -135,12 +134,7 @@ APPLICATION = (
     _needless("wsgi-disable-file-wrapper", "", "wsgi.file_wrapper takes every object that can be read"),
     _missing("no-default-app", "", "a path below no mount goes to the application at the root, or is answered 404"),
     _missing("py-tracebacker", "PREFIX", "no sockets show what threads do"),
-    _missing("static-map static-map2", "/PREFIX=DIR", _NO_STATIC),
-    _missing("check-static check-static-docroot static-index static-skip-ext static-safe", "PATH", _NO_STATIC),
-    _missing("static-gzip-all static-gzip", "", _NO_STATIC),
-    _missing("static-gzip-dir static-gzip-ext mimefile mime-file", "PATH", _NO_STATIC),
-    _missing("honour-range", "", _NO_STATIC),
-    _family("static-expires", "PATTERN=SECONDS", _NO_STATIC, Fate.MISSING),
+    _needless("check-static-docroot", "", "Mongrel2 names no document root; check-static names one"),
     _missing(
         "add-header pull-header collect-header rem-header", "HEADER", "answers leave as the application made them"
     ),

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from m2serve.config import cli, environment
 from m2serve.config.builder import Builder
-from m2serve.config.checks import check
+from m2serve.config.checks import check, doubts
 from m2serve.config.expander import Expander
 from m2serve.config.groups.app import AppGroup
 from m2serve.config.groups.logging import LogGroup
 from m2serve.config.groups.master import MasterGroup
 from m2serve.config.groups.mongrel2 import Mongrel2Group
 from m2serve.config.groups.process import ProcessGroup
+from m2serve.config.groups.static import StaticGroup
 from m2serve.config.groups.stats import StatsGroup
 from m2serve.config.machine import machine_magic
 from m2serve.config.outside import Outside, read_text, run_program
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings(AppGroup, Mongrel2Group, ProcessGroup, MasterGroup, StatsGroup, LogGroup):
+class Settings(AppGroup, StaticGroup, Mongrel2Group, ProcessGroup, MasterGroup, StatsGroup, LogGroup):
     """Every option as an attribute.
 
     ``warnings``, ``notes`` and ``prints`` are for the log, once there is one: likely mistakes and what this
@@ -125,6 +126,8 @@ def _checked(builder: Builder, directory: str, prints: tuple[str, ...], given: t
     settings = Settings(
         **builder.values, warnings=tuple(builder.warnings), notes=notes, prints=prints, origins=builder.origins
     )
+    doubtful = tuple(_located(settings, doubt.fields, doubt.expected) for doubt in doubts(settings, directory))
+    settings = replace(settings, warnings=(*settings.warnings, *doubtful))
     found = (
         _located(settings, problem.fields, problem.expected)
         for problem in check(settings, directory)

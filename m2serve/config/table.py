@@ -14,6 +14,7 @@ from m2serve.config.groups.logging import LogGroup
 from m2serve.config.groups.master import MasterGroup
 from m2serve.config.groups.mongrel2 import Mongrel2Group
 from m2serve.config.groups.process import ProcessGroup
+from m2serve.config.groups.static import StaticGroup
 from m2serve.config.groups.stats import StatsGroup
 from m2serve.config.option import Kind, declaration, kind_of
 from m2serve.config.words import CONDITIONS, GRAMMAR, LETTERS
@@ -21,7 +22,7 @@ from m2serve.config.words import CONDITIONS, GRAMMAR, LETTERS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-GROUPS: tuple[type, ...] = (AppGroup, Mongrel2Group, ProcessGroup, MasterGroup, StatsGroup, LogGroup)
+GROUPS: tuple[type, ...] = (AppGroup, StaticGroup, Mongrel2Group, ProcessGroup, MasterGroup, StatsGroup, LogGroup)
 
 
 @dataclass(frozen=True)

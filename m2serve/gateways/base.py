@@ -13,6 +13,8 @@ WSGIApp: TypeAlias = "Callable[[Environ, Callable[..., Write]], Iterable[bytes]]
 
 NO_APP = -1
 """The application number of a request that reached none."""
+FILE = -2
+"""The same, because a static file was the answer."""
 
 EXCEPTION = 1
 READ_ERROR = 2

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from m2serve.errors import BodyError, ClientGone
 from m2serve.gateways.admission import Refusal, admit, refuse_upload, speaks_of_upload, without_upload
 from m2serve.gateways.answer import Answer, Terms
-from m2serve.gateways.base import CLIENT_GONE_STATUS, EXCEPTION, NO_APP, READ_ERROR, WRITE_ERROR, Outcome
+from m2serve.gateways.base import CLIENT_GONE_STATUS, EXCEPTION, FILE, NO_APP, READ_ERROR, WRITE_ERROR, Outcome
 from m2serve.gateways.courier import Courier
 from m2serve.gateways.early import EarlyAnswer
 from m2serve.gateways.environ import EnvironBuilder
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from m2serve.config.postlimits import PostLimits
     from m2serve.gateways.base import Body, Channel, Environ, Mounts, WSGIApp
+    from m2serve.gateways.files.search import StaticFiles
     from m2serve.gateways.outflow import Outflow
     from m2serve.message import Request
 
@@ -50,11 +51,12 @@ class _Plan(NamedTuple):
 class Pending:
     """An answer that goes on without its thread: the courier drives it."""
 
-    __slots__ = ("_conclude", "_outflow")
+    __slots__ = ("_conclude", "_outflow", "app")
 
-    def __init__(self, outflow: Outflow, conclude: Callable[[], Outcome]) -> None:
+    def __init__(self, outflow: Outflow, conclude: Callable[[], Outcome], app: int) -> None:
         self._outflow = outflow
         self._conclude = conclude
+        self.app = app
 
     def then(self, over: Callable[[Outcome], None]) -> None:
         """Have *over* called, once, when the answer is over: from here, or later from the courier's thread."""
@@ -74,6 +76,7 @@ class WsgiGateway:
             is refused.
         post_limits: how large bodies may be.
         extra: what else every environ has.
+        files: what is served without the application.
         courier: drives answers that cannot leave at once; one of its own if not given.
         buffer, spool: bytes of such an answer that may wait in memory, and on disk.
         clock, sleep: monotonic seconds, for the pace of streamed answers.
@@ -95,6 +98,7 @@ class WsgiGateway:
         uploads_proven: bool = False,
         post_limits: PostLimits | None = None,
         extra: Environ | None = None,
+        files: StaticFiles | None = None,
         courier: Courier | None = None,
         buffer: int = 1024 * 1024,
         spool: int = 1024 * 1024 * 1024,
@@ -116,6 +120,7 @@ class WsgiGateway:
         )
         self._uploads_proven = uploads_proven
         self._post_limits = post_limits
+        self._files = files
         self._writer = HeadWriter()
         self._means = Means(clock, sleep, courier or Courier(clock), buffer, spool)
         self._wall_clock = wall_clock
@@ -170,6 +175,8 @@ class WsgiGateway:
             environ["m2serve.connected"] = channel.connected
             if body is not None:
                 self._environs.attach(environ, body)
+            if self._files is not None and (file := self._files.find(environ)) is not None:
+                app_number, app = FILE, file
             result = app(environ, answer.start_response)
             if type(result) is list:
                 answer.whole(result)
@@ -199,6 +206,7 @@ class WsgiGateway:
             return Pending(
                 answer.outflow,
                 partial(self._conclude, answer, error, trouble, request, channel, request_id, app_number),
+                app_number,
             )
         if answer.fault is not None:
             error = error or answer.fault

@@ -208,6 +208,7 @@ def _core(child: Child, sheet: Sheet, core: int, now: Seconds, wall: float) -> C
         write_errors=cell[sheets.WRITE_ERRORS],
         garbage=cell[sheets.GARBAGE],
         offloaded=cell[sheets.OFFLOADED],
+        files=cell[sheets.FILES],
         request=request,
     )
 

@@ -34,6 +34,8 @@ class Core(NamedTuple):
     garbage: int = 0
     offloaded: int = 0
     """Requests whose answers went on without the thread."""
+    files: int = 0
+    """Requests that were answered with a static file."""
     request: RunningRequest | None = None
 
 

@@ -115,7 +115,7 @@ def _core(number: int, core: Core) -> Document:
     return {
         "id": number,
         "requests": core.requests,
-        "static_requests": 0,
+        "static_requests": core.files,
         "routed_requests": 0,
         "offloaded_requests": core.offloaded,
         "write_errors": core.write_errors,

@@ -40,6 +40,8 @@ GARBAGE: Final = 9
 """Messages that were no requests."""
 OFFLOADED: Final = 10
 """Requests whose answers went on without the thread."""
+FILES: Final = 11
+"""Requests that were answered with a static file."""
 _LINE: Final = 128
 _URI: Final = 368
 _COUNTS_AT: Final = 65

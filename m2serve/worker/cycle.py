@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from m2serve.errors import ClientGone, RemoteProtocolError
-from m2serve.gateways.base import EXCEPTION, READ_ERROR
+from m2serve.gateways.base import EXCEPTION, FILE, NO_APP, READ_ERROR
 from m2serve.gateways.wsgi import Pending
 from m2serve.transports import sheet as sheets
 from m2serve.wire import mongrel2
@@ -119,6 +119,8 @@ class Cycle:
             cell[_BUSY] += spent
             cell[_AVERAGE] = (cell[_AVERAGE] + spent) >> 1
             cell[sheets.OFFLOADED] += 1
+            if outcome.app == FILE:
+                cell[sheets.FILES] += 1
             outcome.then(partial(self._drained, channel, request, core, wall, started))
             return
         if outcome.status == 413 and body is None:
@@ -130,7 +132,9 @@ class Cycle:
         cell[_SENT] += outcome.body_bytes + outcome.header_bytes
         cell[_AVERAGE] = (cell[_AVERAGE] + spent) >> 1
         if outcome.app or outcome.trouble:
-            self._special(core, outcome)
+            if outcome.app == FILE:
+                cell[sheets.FILES] += 1
+            outcome = self._special(core, outcome)
         if access is not None:
             with self._count:
                 mine = self._next_line()
@@ -144,7 +148,7 @@ class Cycle:
             with self._count:
                 aside = self._sheet.threads
                 self._cells[aside][_SENT] += outcome.body_bytes + outcome.header_bytes
-                self._special(aside, outcome)
+                outcome = self._special(aside, outcome)
                 mine = self._next_line()
             if self._access is not None:
                 self._record(self._access, request, outcome, core, wall, started, mine)
@@ -184,13 +188,16 @@ class Cycle:
         self._sheet.show(core, *line)
         self._shown[core] = headers if request.key else None
 
-    def _special(self, core: int, outcome: Outcome) -> None:
-        """Count what is rare."""
+    def _special(self, core: int, outcome: Outcome) -> Outcome:
+        """Count what is rare; gives what the log is to say."""
+        if outcome.app == FILE:
+            outcome = outcome._replace(app=NO_APP)
         trouble, failed = outcome.trouble, outcome.trouble == EXCEPTION
         if trouble:
             word = _EXCEPTIONS if failed else sheets.READ_ERRORS if trouble == READ_ERROR else sheets.WRITE_ERRORS
             self._cells[core][word] += 1
         self._sheet.count_app(core, outcome.app, failed)
+        return outcome
 
     @staticmethod
     def _garbage(channel: Channel, error: RemoteProtocolError, raw: bytes) -> None:

@@ -18,6 +18,7 @@ from m2serve.apps.mounts import Mounts, load_all
 from m2serve.apps.prepare import prepare
 from m2serve.config.postlimits import PostLimits
 from m2serve.errors import AppLoadError, ExitCode
+from m2serve.gateways.files.search import StaticFiles
 from m2serve.gateways.wsgi import WsgiGateway
 from m2serve.observe.access import AccessLog
 from m2serve.observe.log import reclaim
@@ -46,6 +47,7 @@ log = logging.getLogger("m2serve.worker")
 
 def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost) -> int:
     """Load the application, serve until drained; gives the exit code."""
+    base = os.path.join(os.getcwd(), settings.chdir or "")  # the application may go elsewhere
     wake, bell = _wake_socket()
     _take_signals(bell)
     started = time.monotonic()
@@ -61,7 +63,7 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost) -> int:
     streams = StreamedUploads(node.fronts, float(settings.socket_timeout), limits)
     uploads = Uploads(node.fronts, ledger.uploads)
     cycle = Cycle(
-        _gateway(settings, mounts, limits, uploads),
+        _gateway(settings, mounts, limits, uploads, StaticFiles.of(settings, base)),
         _access(settings),
         ledger.served,
         post.worker,
@@ -148,7 +150,9 @@ def _no_application(environ: dict[str, Any], start_response: Any) -> Iterable[by
     return [body]
 
 
-def _gateway(settings: Settings, mounts: Any, limits: PostLimits, uploads: Uploads) -> WsgiGateway:
+def _gateway(
+    settings: Settings, mounts: Any, limits: PostLimits, uploads: Uploads, files: StaticFiles | None
+) -> WsgiGateway:
     return WsgiGateway(
         mounts,
         multithread=settings.threads > 1,
@@ -158,6 +162,7 @@ def _gateway(settings: Settings, mounts: Any, limits: PostLimits, uploads: Uploa
         uploads_proven=not settings.zeromq_direct,
         post_limits=limits,
         extra={"m2serve.uploads": uploads.progress},
+        files=files,
         buffer=settings.response_buffer,
         spool=settings.response_spool,
     )

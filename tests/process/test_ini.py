@@ -115,11 +115,18 @@ REAL = (
 )
 
 
+WITH_FILES = ("nginx-static", "moinmoin")
+"""Their applications are files."""
+
+
 def test_files_of_real_deployments_serve(mongrel2: Mongrel2, start_server: Callable[..., Server]) -> None:
-    """Only what this machine does not have is replaced: directory, module, door, and the number of processes."""
-    here = ("--chdir", str(APPS), "--module", "probe", "--callable", "application", "-p", "1", "--threads", "2")
-    for name in REAL:
-        server = start_server(f"{name}.ini", *here, "--zmq", mongrel2.pair, cwd=CORPUS, environment=ENVIRONMENT)
+    """Only what this machine does not have is replaced: directory, application, door, and the number of processes."""
+    here = ("--chdir", str(APPS), "--callable", "application", "-p", "1", "--threads", "2")
+    for name in (*REAL, *WITH_FILES):
+        application = ("--module", "probe") if name in REAL else ("--wsgi-file", "probe.py")
+        server = start_server(
+            f"{name}.ini", *here, *application, "--zmq", mongrel2.pair, cwd=CORPUS, environment=ENVIRONMENT
+        )
         server.wait_log("all 1 workers ready", 15)
         assert get(mongrel2.address, "/").status == 200, name
         assert server.stop() == 0
