@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -40,3 +42,27 @@ def download(environ: dict[str, Any], start_response: Callable[..., Any]) -> Ite
     size = int(path[10:])
     start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(size))])
     return (_PIECE[: size - at] for at in range(0, size, len(_PIECE)))
+
+
+def bodies(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """``/length/SIZE``, ``/chunked/SIZE``: from a generator; ``/file``: ``$BENCH_FILE``; a POST: SHA-256 of its body."""
+    how, _, size = environ["PATH_INFO"][1:].partition("/")
+    headers = [("Content-Type", "application/octet-stream")]
+    if environ["REQUEST_METHOD"] == "POST":
+        digest = hashlib.sha256()
+        while data := environ["wsgi.input"].read(1 << 18):
+            digest.update(data)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [digest.hexdigest().encode()]
+    if how == "length":
+        start_response("200 OK", [*headers, ("Content-Length", size)])
+    elif how == "chunked":
+        start_response("200 OK", headers)
+    elif how == "file":
+        file = open(os.environ["BENCH_FILE"], "rb")  # noqa: SIM115  the wrapper closes it
+        start_response("200 OK", [*headers, ("Content-Length", str(os.fstat(file.fileno()).st_size))])
+        wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file)
+        return wrapped
+    else:
+        return hello(environ, start_response)
+    return (_PIECE[: int(size) - at] for at in range(0, int(size), len(_PIECE)))

@@ -51,7 +51,6 @@ SOCKETS = (
     _elsewhere("http-to", "ADDRESS", _NO_HTTP),
     _needless("listen", "N", "Mongrel2 accepts the connections; queue-limit bounds what waits here", "l"),
     _needless("no-defer-accept tcp-nodelay so-keepalive reuse-port freebind tcp-fast-open", "", _SOCKET),
-    _needless("so-send-timeout so-write-timeout", "SECONDS", _SOCKET),
     _needless("buffer-size", "BYTES", "headers may be as long as Mongrel2 lets them be (limits.buffer_size)", "b"),
     _needless(
         "post-buffering post-buffering-bufsize", "BYTES", "Mongrel2 has the whole body first, upload.stream apart"

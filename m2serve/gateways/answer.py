@@ -271,6 +271,7 @@ class Answer:
         if self.outflow is not None:
             self.outflow.abandon()
             self.body_bytes = self.outflow.body_bytes
+            self.fault = self.outflow.failure or self.fault
 
     @property
     def complete(self) -> bool:

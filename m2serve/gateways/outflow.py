@@ -36,6 +36,7 @@ _BACKSTOP: Final = 1.0
 _FIRST_PROBE: Final = 1.0
 _PROBES: Final = 30.0
 """Seconds between two questions whether a client that takes nothing is there; at first fewer."""
+_GIVE_UP: Final = -1.0
 _CHUNK_FRAME: Final = 14
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -51,6 +52,8 @@ class Means(NamedTuple):
     """Bytes of an answer that may wait in memory."""
     spool: int
     """Bytes of an answer that may wait on disk."""
+    patience: float = 0.0
+    """Seconds for which a client may take nothing of what waits for it; 0: for ever."""
 
 
 class Outflow:
@@ -76,7 +79,9 @@ class Outflow:
         self._room = threading.Condition(self._lock)
         self._queued = False
         self._blocked: float | None = None
-        """Since when nothing may leave."""
+        """Since when nothing may leave, and its client has taken nothing."""
+        self._left = 0
+        """The credit at that time: too little, but it may grow."""
         self._probe_at = 0.0
         self._ended = False
         self._closes = False
@@ -101,6 +106,8 @@ class Outflow:
         rest = memoryview(data)
         while True:
             with self._lock:
+                if self.failure is not None:
+                    raise ClientGone(self.failure)
                 if not self._waits() and self._may_pass(len(rest)):
                     self._send(self._take_head(), [data if len(rest) == len(data) else bytes(rest)])
                     return
@@ -217,6 +224,9 @@ class Outflow:
                     self._drop()
                 elif self._waits() or (self._ended and (self._head or self._chunked)):
                     size, delay = self._next()
+                    if not size and delay == _GIVE_UP:
+                        self._break_off(f"the client has read nothing for {self._means.patience:g} s (send-timeout)")
+                        break
                     if not size:
                         return delay
                     self._send_block(size)
@@ -235,7 +245,7 @@ class Outflow:
         return None
 
     def _next(self) -> tuple[int, float]:
-        """How large the next message may be; 0: wait so many seconds."""
+        """How large the next message may be; 0: wait so many seconds, or GIVE_UP."""
         waits = len(self._head) + self._spool.size + _CHUNK_FRAME
         if not self._counted or (waits < _LEAST and self._file is None and not self._ended):
             # counted or not, small pieces are joined when they come fast: each message costs Mongrel2 a notice
@@ -250,8 +260,10 @@ class Outflow:
             self._blocked = None
             return min(allowed, _PIECE), 0.0
         now = self._means.clock()
-        if self._blocked is None:
-            self._blocked, self._probe_at = now, now + _FIRST_PROBE
+        if self._blocked is None or allowed > self._left:
+            self._blocked, self._left, self._probe_at = now, allowed, now + _FIRST_PROBE
+        elif 0 < self._means.patience <= now - self._blocked:
+            return 0, _GIVE_UP
         elif now >= self._probe_at:
             self._probe_at = now + min(now - self._blocked, _PROBES)
             self._channel.probe()

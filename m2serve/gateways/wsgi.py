@@ -79,6 +79,7 @@ class WsgiGateway:
         files: what is served without the application.
         courier: drives answers that cannot leave at once; one of its own if not given.
         buffer, spool: bytes of such an answer that may wait in memory, and on disk.
+        patience: seconds for which a client may read nothing of such an answer; 0: for ever.
         clock, sleep: monotonic seconds, for the pace of streamed answers.
         wall_clock: seconds since the epoch, for the Date header.
     """
@@ -102,6 +103,7 @@ class WsgiGateway:
         courier: Courier | None = None,
         buffer: int = 1024 * 1024,
         spool: int = 1024 * 1024 * 1024,
+        patience: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         wall_clock: Callable[[], float] = time.time,
@@ -122,7 +124,7 @@ class WsgiGateway:
         self._post_limits = post_limits
         self._files = files
         self._writer = HeadWriter()
-        self._means = Means(clock, sleep, courier or Courier(clock), buffer, spool)
+        self._means = Means(clock, sleep, courier or Courier(clock), buffer, spool, patience)
         self._wall_clock = wall_clock
         self._stamp = (0, b"")
         self._plans: Memo[bytes, _Plan] = Memo(_PLANS)
@@ -319,7 +321,7 @@ class WsgiGateway:
         answer.abandon()
         if not answer.committed:
             answer.status = CLIENT_GONE_STATUS
-        return "the client has left"
+        return answer.fault or "the client has left"
 
     def _close(self, result: object, request_id: str) -> str | None:
         """Call the result's close(), which PEP 3333 promises in all cases."""

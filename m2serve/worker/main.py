@@ -165,6 +165,7 @@ def _gateway(
         files=files,
         buffer=settings.response_buffer,
         spool=settings.response_spool,
+        patience=float(settings.send_timeout),
     )
 
 

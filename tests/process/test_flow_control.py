@@ -145,6 +145,19 @@ def test_a_workers_death_closes_its_downloads_and_no_others(
     in_time(flowing)
 
 
+def test_who_reads_nothing_is_given_up(flowing: Mongrel2, serve: Callable[..., Server], begin: Begin) -> None:
+    server = serve(flowing, processes=1, threads=2, options=("--send-timeout", "2", "--response-buffer", "100k"))
+    stalled = [begin(flowing, f"/big/{SOME + number}") for number in range(3)]
+    reading = begin(flowing, "/big/3000000")
+    assert len(reading.read().body) == 3_000_000
+    wait_until(lambda: server.log.count("the client has read nothing for 2 s (send-timeout)") >= 3, 20, "given up")
+    in_time(flowing)
+    for connection in stalled:
+        with pytest.raises(Closed) as closed:
+            connection.read()
+        assert 0 < len(closed.value.partial) < SOME
+
+
 def test_a_reload_waits_for_downloads(flowing: Mongrel2, serve: Callable[..., Server], begin: Begin) -> None:
     server = serve(flowing, processes=1, threads=2, options=("--disable-logging",))
     stalled = [begin(flowing, f"/big/{SOME}") for _ in range(6)]

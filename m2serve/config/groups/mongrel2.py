@@ -69,5 +69,11 @@ class Mongrel2Group:
         Bytes(1024**3),
         "How much of an answer may wait on disk, in a temporary file; beyond it the application waits. 0: no file.",
     )
+    send_timeout: Seconds = option(
+        Seconds(60),
+        "How long a client may read nothing of an answer that waits for it; then its connection is closed. Seen where "
+        "Mongrel2 gives download credits. 0: no limit.",
+        names=("so-send-timeout", "so-write-timeout"),
+    )
     queue_limit: int = option(1000, "Requests that may wait for a thread; more are answered 503.", minimum=1)
     queue_timeout: Seconds = option(Seconds(30), "How long a request may wait for a thread; then it is answered 503.")

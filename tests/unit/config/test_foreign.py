@@ -48,7 +48,7 @@ log-sendfile log-micros logformat-strftime log-format-strftime mule mules farm m
 spooler-processes spooler-frequency spooler-max-tasks spooler-harakiri paste ini-paste pecan pyargv pymodule-alias eval
 no-site import pyimport shared-import py-tracebacker umask chroot drop-after-apps master-as-root add-gid cpu-affinity
 limit-post chunked-input-limit cache2 cache enable-metrics queue sharedarea locks no-defer-accept tcp-nodelay
-so-keepalive so-send-timeout reuse-port freebind shared-socket map-socket reload-on-exception
+so-keepalive reuse-port freebind shared-socket map-socket reload-on-exception
 reload-on-exception-type catch-exceptions reload-os-env max-requests-delta min-worker-lifetime thread-stacksize
 forkbomb-delay check-interval close-on-exec close-on-exec2 chdir2 envdir unenv set set-placeholder declare-option flock
 stop reload need-plugin legion legion-node zeromq cluster

@@ -7,6 +7,7 @@ import hashlib
 import os
 import tempfile
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,7 +34,7 @@ class Slow:
         self.clock = FakeClock()
         self.courier = HeldBack()
         self.outcomes: list[Outcome] = []
-        limits = {name: more.pop(name) for name in ("buffer", "spool") if name in more}
+        limits = {name: more.pop(name) for name in ("buffer", "spool", "patience") if name in more}
         self.gateway = gateway(app, self.clock, self.courier, **limits)
         self.request = make_request(**more)
 
@@ -433,3 +434,47 @@ def test_without_credits_a_long_wait_needs_no_thread(monkeypatch: pytest.MonkeyP
     assert slow.serve()
     assert sum(slow.clock.naps) < 0.5
     assert slow.read_all() == DATA
+
+
+def test_a_client_that_reads_nothing_is_given_up() -> None:
+    slow = Slow(generated(), patience=60)
+    assert slow.serve()
+    for _ in range(59):
+        slow.read(0)
+    assert not slow.outcomes and not slow.channel.closed
+    slow.read(0)
+    slow.read(0)
+    (outcome,) = slow.outcomes
+    assert outcome.error == "the client has read nothing for 60 s (send-timeout)"
+    assert slow.channel.closed
+
+
+def test_a_client_that_reads_a_little_is_not_given_up() -> None:
+    slow = Slow(generated(), patience=60)
+    assert slow.serve()
+    for _ in range(10):
+        for _ in range(50):
+            slow.read(0)
+        slow.read(100)
+    assert not slow.outcomes and not slow.channel.closed
+    assert slow.read_all()
+
+
+def test_an_application_that_waits_for_a_client_is_told() -> None:
+    """No room in memory or on disk: the thread itself waits, and must not for ever."""
+    closed = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        try:
+            while True:
+                yield DATA[:50_000]
+        finally:
+            closed.append(True)
+
+    slow = Slow(app, patience=0.1, buffer=1, spool=0)
+    slow.gateway._means = slow.gateway._means._replace(clock=time.monotonic)
+    assert not slow.serve()
+    (outcome,) = slow.outcomes
+    assert outcome.error is not None and "send-timeout" in outcome.error
+    assert closed and slow.channel.closed
