@@ -136,7 +136,9 @@ def main() -> int:
     expected = digest.hexdigest()
     down = tuple(("down", how) for how in DOWN)
     up = tuple(("up", how) for how in UP)
-    print("| way | framing | protocol | settings | MB/s | grown MB | whole |\n|---|---|---|---|---|---|---|", flush=True)
+    print(
+        "| way | framing | protocol | settings | MB/s | grown MB | whole |\n|---|---|---|---|---|---|---|", flush=True
+    )
     good = True
     for protocol in ("tnetstring", "json") if arguments.protocol == "both" else (arguments.protocol,):
         for flow in ("1", "0") if arguments.flow_control == "both" else (arguments.flow_control,):

@@ -19,12 +19,15 @@ from m2serve.master import client
 from m2serve.master.server import Server
 from m2serve.master.spawn import Entries
 from m2serve.observe import log
+from m2serve.system import privileges, rlimits
+from m2serve.system.background import Launch, enter
 from m2serve.worker import main as worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from m2serve.config.settings import Examined, Settings
+    from m2serve.system.privileges import Privileges
 
 logger = logging.getLogger("m2serve.master")
 
@@ -38,16 +41,23 @@ def main(argv: Sequence[str]) -> int:
         return _order(line.orders)
     if line.check:
         return _check(examine(argv, os.environ, Outside()))
+    launch = Launch()
     try:
         settings = load(argv, os.environ)
-        _open_log(settings)
+        rights = privileges.wanted(settings)
+        if settings.show_config:
+            _answer(as_ini(settings))
+        launch = _leave_terminal(settings)
+        _open_log(settings, rights)
+        rlimits.apply(settings)
     except ConfigError as error:
-        _complain(str(error))
+        if launch:
+            launch.failed(ExitCode.CONFIG, str(error))
+        else:
+            _complain(str(error))
         return ExitCode.CONFIG
-    if settings.show_config:
-        _answer(as_ini(settings))
     _log(settings)
-    return Server(settings, Entries(dispatcher.run, worker.run)).run()
+    return Server(settings, Entries(dispatcher.run, worker.run), rights, launch).run()
 
 
 def _check(examined: Examined) -> int:
@@ -80,6 +90,8 @@ def _log(settings: Settings) -> None:
         logger.warning("%s", warning)
     for note in settings.notes:
         logger.info("%s", note)
+    if settings.umask is None and (settings.daemonize or settings.daemonize2):
+        logger.info("umask is 000 in the background, as in uWSGI; the option umask sets another")
 
 
 def entry() -> None:
@@ -87,11 +99,29 @@ def entry() -> None:
     sys.exit(main(sys.argv[1:]))
 
 
-def _open_log(settings: Settings) -> None:
+def _leave_terminal(settings: Settings) -> Launch:
+    """Into the background, where that is asked for. Raises: ConfigError: there is no process to be had."""
+    background = settings.daemonize or settings.daemonize2
+    if settings.umask is not None:
+        os.umask(settings.umask)
+    elif background:
+        # uWSGI's habit; files that deployments share between users depend on it.
+        os.umask(0)
+    if not background:
+        return Launch()
     try:
-        log.setup(settings.log_level, settings.logto)
+        return enter()
+    except OSError as error:
+        raise ConfigError(f"cannot go into the background: {error.strerror}") from error
+
+
+def _open_log(settings: Settings, rights: Privileges) -> None:
+    option = next((one for one in ("daemonize", "daemonize2") if getattr(settings, one)), "logto")
+    try:
+        own = rights.own if settings.logfile_chown else None
+        log.setup(settings.log_level, getattr(settings, option), settings.logfile_chmod, own)
     except ConfigError as error:
-        raise ConfigError(f"{settings.origin('logto')}: logto: {error}") from error
+        raise ConfigError(f"{settings.origin(option)}: {option}: {error}") from error
 
 
 def _answer(text: str) -> int:

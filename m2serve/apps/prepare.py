@@ -32,6 +32,18 @@ def prepare(settings: Settings) -> None:
     sys.path[:] = list(dict.fromkeys([*front, *sys.path]))
 
 
+def settle(settings: Settings) -> None:
+    """What follows when the application has been loaded.
+
+    Raises: AppLoadError: the directory cannot be entered.
+    """
+    if settings.chdir2 is not None:
+        try:
+            os.chdir(settings.chdir2)
+        except OSError as error:
+            raise AppLoadError(f"chdir2 {settings.chdir2}: {error.strerror}") from error
+
+
 def _expanded(patterns: Iterable[str], directory: str) -> list[str]:
     """Absolute directories: a later change of directory by the application must not move its modules."""
     paths = []

@@ -38,13 +38,14 @@ def check(settings: Settings, directory: str) -> list[Problem]:
         _mongrel2,
         _database,
         _chroots,
+        _privileges,
     )
     return [problem for examine in checks for problem in examine(settings, directory)]
 
 
 def doubts(settings: Settings, directory: str) -> list[Problem]:
     """What may be a mistake: it keeps nobody from starting."""
-    return list(_static_places(settings, directory))
+    return [*_static_places(settings, directory), *_background(settings, directory)]
 
 
 def _static_places(settings: Settings, directory: str) -> Iterator[Problem]:
@@ -89,18 +90,27 @@ def _mounts(settings: Settings, directory: str) -> Iterator[Problem]:
 
 
 def _directories(settings: Settings, directory: str) -> Iterator[Problem]:
-    if settings.chdir is not None and not os.path.isdir(os.path.join(directory, settings.chdir)):
-        yield Problem(("chdir",), f"{settings.chdir!r}: expected an existing directory")
+    for name in ("chdir", "chdir2"):
+        path = getattr(settings, name)
+        if path is not None and not os.path.isdir(_place(settings, directory, path)):
+            yield Problem((name,), f"{path!r}: expected an existing directory")
+
+
+def _place(settings: Settings, directory: str, path: str) -> str:
+    """Where a directory of the application is for us, who are not yet in its root directory."""
+    if settings.chroot is None:
+        return os.path.join(directory, path)
+    return os.path.join(directory, settings.chroot, os.path.join("/", path)[1:])
 
 
 def _files(settings: Settings, directory: str) -> Iterator[Problem]:
-    base = os.path.join(directory, settings.chdir or "")
+    base = _place(settings, directory, settings.chdir or "")
     if not os.path.isdir(base):
         return
     files = [("wsgi_file", settings.wsgi_file)] if settings.wsgi_file else []
     files += [("mount", mount.app.file) for mount in settings.mount if mount.app.file]
     for name, path in files:
-        if not os.path.isfile(os.path.join(base, path)):
+        if not os.path.isfile(_place(settings, directory, path) if os.path.isabs(path) else os.path.join(base, path)):
             yield Problem((name, "chdir"), f"{path!r}: expected an existing file below {base}")
 
 
@@ -143,3 +153,23 @@ def _chroots(settings: Settings, directory: str) -> Iterator[Problem]:
         if chroot.endpoint is None and settings.with_mongrel2 is not None:
             expected = "expected ENDPOINT=DIR of another Mongrel2: the one of with-mongrel2 has no chroot"
             yield Problem(("mongrel2_chroot", "with_mongrel2"), expected)
+
+
+def _privileges(settings: Settings, directory: str) -> Iterator[Problem]:
+    if settings.chroot is not None and not os.path.isdir(os.path.join(directory, settings.chroot)):
+        yield Problem(("chroot",), f"{settings.chroot!r}: expected an existing directory")
+    if settings.chroot is not None and settings.master_as_root:
+        expected = "expected one of chroot and master-as-root: the root directory of root is no limit"
+        yield Problem(("chroot", "master_as_root"), expected)
+    if settings.daemonize is not None and settings.daemonize2 is not None:
+        yield Problem(("daemonize2", "daemonize"), "expected one of daemonize and daemonize2")
+
+
+def _background(settings: Settings, directory: str) -> Iterator[Problem]:
+    """What can be meant so, but hardly is."""
+    for name in ("daemonize", "daemonize2"):
+        path = getattr(settings, name)
+        if path is not None and path.lower() in ("true", "yes", "on", "1"):
+            yield Problem((name,), f"the log is a file called {path}; expected its path")
+        if path is not None and settings.logto is not None and settings.logto != path:
+            yield Problem(("logto",), f"changes nothing: {name} names the log, {path}")

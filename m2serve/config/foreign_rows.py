@@ -60,13 +60,8 @@ SOCKETS = (
 )
 
 PROCESSES = (
-    _missing("uid", "USER", "all processes run as the user that starts m2serve (systemd: User=)"),
-    _missing("gid add-gid", "GROUP", "all processes run with the groups of whoever starts m2serve (systemd: Group=)"),
-    _missing("no-initgroups drop-after-apps drop-after-init master-as-root", "", "the user never changes"),
-    _missing("umask", "MODE", "the umask stays that of the start (systemd: UMask=)"),
-    _missing("chroot", "DIR", "the root directory stays the same (systemd: RootDirectory=)"),
-    _missing("chdir2", "DIR", "the directory stays that of chdir"),
-    _missing("daemonize daemonize2", "LOG", "m2serve stays in the foreground; logto names a log", "d"),
+    _elsewhere("drop-after-apps", "", "applications are loaded as uid; let this user read what they need"),
+    _needless("drop-after-init", "", "the user changes when all is made that root has to make"),
     _missing("harakiri", "SECONDS", "requests are not timed out", "t"),
     _missing("harakiri-graceful-timeout", "SECONDS", "requests are not timed out"),
     _missing("harakiri-graceful-signal", "N", "requests are not timed out"),
@@ -74,8 +69,6 @@ PROCESSES = (
     _missing("harakiri-verbose", "", "requests are not timed out"),
     _missing("reload-on-uss reload-on-pss", "MIB", "reload-on-rss looks at all memory of a worker"),
     _missing("evil-reload-on-rss evil-reload-on-as", "MIB", "workers may grow without limit"),
-    _missing("limit-as", "MIB", "memory is not limited (systemd: MemoryMax=)"),
-    _missing("max-fd", "N", "the limit stays that of the start (systemd: LimitNOFILE=)"),
     _missing("cpu-affinity", "N", "workers run on every processor"),
     _missing("cheaper cheaper-initial cheaper-step cheaper-overload cheaper-idle", "N", _STAYS),
     _missing("cheaper-algo", "NAME", _STAYS),
@@ -148,7 +141,7 @@ APPLICATION = (
 
 LOGGING = (
     _missing("logger log-syslog log-rsyslog log-socket log-zeromq", "LOGGER", _NO_LOGGERS),
-    _missing("req-logger logger-req logto2 rsyslog-packet-size", "LOGGER", _NO_LOGGERS),
+    _missing("req-logger logger-req rsyslog-packet-size", "LOGGER", _NO_LOGGERS),
     _missing("log-encoder log-req-encoder log-route log-req-route log-drain log-filter", "RULE", _NO_LOGGERS),
     _missing("log-format logformat", "FORMAT", _REQUEST_LINES),
     _missing("log-4xx log-5xx log-zero log-ioerror log-sendfile log-micros log-x-forwarded-for", "", _REQUEST_LINES),
@@ -156,8 +149,7 @@ LOGGING = (
     _missing("logformat-strftime log-format-strftime", "", _REQUEST_LINES),
     _missing("log-maxsize", "BYTES", "the log grows; rotate it from outside, copying and truncating"),
     _missing("log-backupname touch-logrotate", "PATH", "the log is not rotated"),
-    _missing("log-reopen log-truncate logfile-chown", "", "the log is appended to, with the owner that it has"),
-    _missing("logfile-chmod", "MODE", "the log keeps the mode that it has"),
+    _missing("log-reopen log-truncate", "", "the log is appended to"),
     _needless("log-date logdate", "", "every line begins with its time"),
     _needless("log-master log-master-stream log-master-req-stream threaded-logger", "", "all processes share one log"),
     _needless("log-master-bufsize log-master-req-bufsize", "BYTES", "lines are not cut"),

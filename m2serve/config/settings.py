@@ -15,6 +15,7 @@ from m2serve.config.groups.app import AppGroup
 from m2serve.config.groups.logging import LogGroup
 from m2serve.config.groups.master import MasterGroup
 from m2serve.config.groups.mongrel2 import Mongrel2Group
+from m2serve.config.groups.privileges import PrivilegesGroup
 from m2serve.config.groups.process import ProcessGroup
 from m2serve.config.groups.static import StaticGroup
 from m2serve.config.groups.stats import StatsGroup
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings(AppGroup, StaticGroup, Mongrel2Group, ProcessGroup, MasterGroup, StatsGroup, LogGroup):
+class Settings(AppGroup, StaticGroup, Mongrel2Group, ProcessGroup, PrivilegesGroup, MasterGroup, StatsGroup, LogGroup):
     """Every option as an attribute.
 
     ``warnings``, ``notes`` and ``prints`` are for the log, once there is one: likely mistakes and what this

@@ -13,6 +13,7 @@ from m2serve.config.groups.app import AppGroup
 from m2serve.config.groups.logging import LogGroup
 from m2serve.config.groups.master import MasterGroup
 from m2serve.config.groups.mongrel2 import Mongrel2Group
+from m2serve.config.groups.privileges import PrivilegesGroup
 from m2serve.config.groups.process import ProcessGroup
 from m2serve.config.groups.static import StaticGroup
 from m2serve.config.groups.stats import StatsGroup
@@ -22,7 +23,16 @@ from m2serve.config.words import CONDITIONS, GRAMMAR, LETTERS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-GROUPS: tuple[type, ...] = (AppGroup, StaticGroup, Mongrel2Group, ProcessGroup, MasterGroup, StatsGroup, LogGroup)
+GROUPS: tuple[type, ...] = (
+    AppGroup,
+    StaticGroup,
+    Mongrel2Group,
+    ProcessGroup,
+    PrivilegesGroup,
+    MasterGroup,
+    StatsGroup,
+    LogGroup,
+)
 
 
 @dataclass(frozen=True)

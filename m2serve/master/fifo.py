@@ -15,7 +15,7 @@ from m2serve.master.attachment import Attachment
 from m2serve.master.commands import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from m2serve.ids import Seconds
     from m2serve.master.commands import Commands
@@ -62,6 +62,8 @@ class Fifo(Attachment):
 
     paths: Sequence[str]
     commands: Commands
+    own: Callable[[str], None] | None = None
+    """Gives it to the user who is to remove it."""
     _fd: int = -1
     _open: str | None = None
 
@@ -81,6 +83,8 @@ class Fifo(Attachment):
         except OSError as error:
             raise ConfigError(f"master-fifo {path!r} cannot be made: {error.strerror}") from error
         self._open = path
+        if self.own is not None:
+            self.own(path)
 
     def close(self) -> None:
         """Remove it, unless another server has put its own there."""
@@ -120,7 +124,7 @@ class Fifo(Attachment):
             return
         if self.paths[slot] == self._open:
             return
-        before = Fifo([], self.commands, self._fd, self._open)
+        before = Fifo([], self.commands, None, self._fd, self._open)
         try:
             self.open(slot)
         except ConfigError as error:

@@ -12,6 +12,8 @@ from m2serve.errors import ConfigError
 from m2serve.master.attachment import Attachment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from m2serve.ids import Seconds
     from m2serve.master.board import Board
 
@@ -46,18 +48,31 @@ def read(path: str) -> int:
     return int(text)
 
 
+def _remove(path: str) -> None:
+    """Raises: OSError: it can be neither removed nor emptied."""
+    try:
+        os.unlink(path)
+    except PermissionError:
+        # The directory is root's, and we are not any more. No pid is as good as no file.
+        os.truncate(path, 0)
+
+
 @dataclass
 class PidFiles(Attachment):
-    """Both files of one server.
+    """The files of one server.
 
     Args:
         first: written before anything is started.
         safe: written when the first generation serves.
+        second: written when the user has changed.
+        own: gives a file to the user who is to change or remove it.
     """
 
     first: str | None
     safe: str | None
     board: Board
+    second: str | None = None
+    own: Callable[[str], None] | None = None
     _written: list[str] = field(default_factory=list)
     _safe_due: bool = True
 
@@ -65,16 +80,29 @@ class PidFiles(Attachment):
         # They are removed at exit, from wherever we are then.
         self.first = None if self.first is None else os.path.abspath(self.first)
         self.safe = None if self.safe is None else os.path.abspath(self.safe)
+        self.second = None if self.second is None else os.path.abspath(self.second)
 
     def write_first(self) -> None:
         """Raises: ConfigError: it cannot be written."""
-        if self.first is None:
-            return
+        if self.first is not None:
+            self._write_or_fail("pidfile", self.first)
+            if self.own is not None:
+                self.own(self.first)
+
+    def write_second(self) -> None:
+        """Raises: ConfigError: it cannot be written."""
+        if self.second is not None:
+            self._write_or_fail("pidfile2", self.second)
+        for path in self._written:
+            if not os.access(os.path.dirname(path), os.W_OK):
+                log.warning("%s: its directory is not ours to change: the file will be emptied, not removed", path)
+
+    def _write_or_fail(self, option: str, path: str) -> None:
         try:
-            write(self.first)
+            write(path)
         except OSError as error:
-            raise ConfigError(f"pidfile {self.first!r} cannot be written: {error.strerror}") from error
-        self._written.append(self.first)
+            raise ConfigError(f"{option} {path!r} cannot be written: {error.strerror}") from error
+        self._written.append(path)
 
     def turn(self, now: Seconds) -> bool:
         """Write the safe one once all workers of a generation have been ready."""
@@ -86,6 +114,7 @@ class PidFiles(Attachment):
     def write_again(self) -> None:
         """Whichever are due by now."""
         self._write(self.first)
+        self._write(self.second)
         if not self._safe_due:
             self._write(self.safe)
 
@@ -94,7 +123,7 @@ class PidFiles(Attachment):
         for path in self._written:
             with contextlib.suppress(OSError, ValueError):
                 if read(path) == os.getpid():
-                    os.unlink(path)
+                    _remove(path)
 
     def _write(self, path: str | None) -> None:
         if path is None:

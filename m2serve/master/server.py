@@ -28,77 +28,123 @@ from m2serve.master.service import Service
 from m2serve.master.signals import SignalQueue
 from m2serve.master.spawn import Entries, Spawner
 from m2serve.master.stats import StatsServer
+from m2serve.master.told import Told
 from m2serve.master.touch import Touch, watched
 from m2serve.mongrel2.configdb import prepare
 from m2serve.mongrel2.fronts import fronts
 from m2serve.mongrel2.soundness import examine
+from m2serve.observe.log import move, reopens
+from m2serve.system.background import Launch
 from m2serve.system.fds import close_quietly
 from m2serve.system.notify import Notifier
+from m2serve.system.privileges import Privileges
 from m2serve.system.title import set_title
 from m2serve.transports.node import NodeFds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from m2serve.config.settings import Settings
+    from m2serve.front import Front
     from m2serve.master.attachment import Attachment
     from m2serve.mongrel2.daemon import DaemonSpec
 
 log = logging.getLogger("m2serve.master")
 
 _ENTRIES = Entries(dispatcher=m2serve.dispatcher.main.run, worker=m2serve.worker.main.run)
+_UNCHANGED = Privileges()
 
 
 class Server:
     """One m2serve. `run` is called once.
 
-    Args: entries: what children run; tests bring their own.
+    Args:
+        entries: what children run; tests bring their own.
+        rights: whom the processes become once everything is made that root has to make.
+        launch: who waits to be told that it serves.
     """
 
-    def __init__(self, settings: Settings, entries: Entries = _ENTRIES) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        entries: Entries = _ENTRIES,
+        rights: Privileges = _UNCHANGED,
+        launch: Launch | None = None,
+    ) -> None:
         self._settings = settings
         self._entries = entries
+        self._rights = rights
+        self._launch = launch or Launch()
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code."""
-        set_title("master", prefix=self._settings.procname_prefix)
         settings = self._settings
+        # A master that stays root needs nobody's leave.
+        own = None if settings.master_as_root else self._rights.own
+        set_title("master", prefix=settings.procname_prefix)
+        board = Board(not settings.zeromq_direct, settings.need_app, settings.worker_reload_mercy)
+        board.limits = limits(settings)
+        pidfiles = PidFiles(settings.pidfile, settings.safe_pidfile, board, settings.pidfile2, own)
+        commands = Commands(settings, board, pidfiles)
+        fifo = Fifo(settings.master_fifo, commands, own)
+        stats = _stats(settings, own)
+        service = Service(board, Notifier.take(os.environ, os.getpid()))
         daemons: tuple[DaemonSpec, ...] = ()
+        node: NodeFds | None = None
         try:
-            attached = None
-            if settings.with_mongrel2 is not None:
-                attached, mongrel2 = prepare(settings)
-                daemons = (mongrel2,)
+            if stats is not None:
+                stats.listen()
+            pidfiles.write_first()
+            fifo.open()
+            self._change_user(pidfiles)
+            attached, daemons = self._attach()
             known = fronts(settings, attached)
             examine(settings, known)
             settings = dataclasses.replace(settings, zeromq=tuple(front.pair for front in known))
             node = NodeFds.create(known, settings.request_buffer)
-        except ConfigError as error:
-            log.critical("nothing was started: %s", error)
-            self._remove_files(daemons)
-            return ExitCode.CONFIG
-        report.log_lines(report.start_lines(settings, known))
-        board = Board(not settings.zeromq_direct, settings.need_app, settings.worker_reload_mercy)
-        board.limits = limits(settings)
-        pidfiles = PidFiles(settings.pidfile, settings.safe_pidfile, board)
-        commands = Commands(settings, board, pidfiles)
-        fifo = Fifo(settings.master_fifo, commands)
-        service = Service(board, Notifier.take(os.environ, os.getpid()))
-        try:
-            pidfiles.write_first()
-            fifo.open()
+            report.log_lines(report.start_lines(settings, known))
             touch = Touch(watched(settings), commands)
             touch.begin(clock())
-            attachments = [pidfiles, fifo, touch, service]
-            return self._serve(settings, board, commands, attachments, node, daemons)
+            attachments = [pidfiles, fifo, touch, service, Told(self._launch, board, settings.daemonize2 is not None)]
+            code = self._serve(settings, board, commands, attachments, node, daemons, stats)
+            self._launch.failed(code, f"the server ended with exit code {int(code)}; its log says why")
+            return code
         except ConfigError as error:
             log.critical("nothing was started: %s", error)
+            self._launch.failed(ExitCode.CONFIG, f"nothing was started: {error}")
             return ExitCode.CONFIG
         finally:
+            if stats is not None:
+                stats.close()
             fifo.close()
             pidfiles.remove()
-            node.close()
+            if node is not None:
+                node.close()
             self._remove_files(daemons)
+
+    def _change_user(self, pidfiles: PidFiles) -> None:
+        """Whatever is made from now on is made by the user. Raises: ConfigError: it cannot be done."""
+        settings = self._settings
+        if self._rights:
+            # Tests wait for this line.
+            log.info("%s %s", "workers run as" if settings.master_as_root else "becoming", self._rights)
+        if not settings.master_as_root:
+            self._rights.assume()
+        if settings.logto2 is not None:
+            move(settings.logto2)
+        elif self._rights and not reopens():
+            log.warning("the log cannot be opened again by this user; logfile-chown gives it the file")
+        pidfiles.write_second()
+
+    def _attach(self) -> tuple[Front | None, tuple[DaemonSpec, ...]]:
+        """Mongrel2, where it is ours to start; it runs as the same user as everything."""
+        if self._settings.with_mongrel2 is None:
+            return None, ()
+        front, spec = prepare(self._settings)
+        if self._settings.master_as_root:
+            for path in (spec.directory, *spec.files):
+                self._rights.own(path)
+        return front, (spec,)
 
     def _serve(
         self,
@@ -108,15 +154,16 @@ class Server:
         attachments: Sequence[Attachment],
         node: NodeFds,
         daemons: tuple[DaemonSpec, ...],
+        stats: StatsServer | None,
     ) -> int:
         signals = SignalQueue()
         scores = Scores(board, node, settings.queue_limit, [" ".join(spec.argv) for spec in daemons])
-        stats = _stats(settings, scores)
-        spawner = Spawner(settings, self._entries, node, lambda: _abandon(board, stats))
+        if stats is not None:
+            stats.snapshot = scores.snapshot
+        rights = self._rights if settings.master_as_root else _UNCHANGED
+        spawner = Spawner(settings, self._entries, node, lambda: _abandon(board, stats), rights)
         actor = Actor(board, node, spawner, daemons, settings.processes, settings.threads)
         inbox = Inbox(board, node)
-        if stats is not None:
-            stats.listen()
         signals.install()
         try:
             _furnish(board, daemons)
@@ -134,8 +181,6 @@ class Server:
             # Empty after an orderly stop. Should the master break off instead, no child may stay.
             for child in board.children:
                 actor.bury_alive(child)
-            if stats is not None:
-                stats.close()
             signals.uninstall()
 
     def _remove_files(self, daemons: tuple[DaemonSpec, ...]) -> None:
@@ -153,17 +198,17 @@ def _furnish(board: Board, daemons: tuple[DaemonSpec, ...]) -> None:
         board.slots.append(Slot(ChildKind.DISPATCHER, "dispatcher"))
 
 
-def _stats(settings: Settings, scores: Scores) -> StatsServer | None:
+def _stats(settings: Settings, own: Callable[[str], None] | None) -> StatsServer | None:
     if settings.stats is None:
         return None
     # Removed at exit, from wherever we are then.
     address = settings.stats.resolved(os.getcwd())
     return StatsServer(
         address,
-        scores.snapshot,
         http=settings.stats_http,
         minified=settings.stats_minified,
         cores=not settings.stats_no_cores,
+        own=own,
     )
 
 

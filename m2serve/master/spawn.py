@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from m2serve.errors import ExitCode
@@ -16,6 +16,7 @@ from m2serve.master import signals
 from m2serve.system.fds import keep_only, log_fds, pipe_nonblocking
 from m2serve.system.link import Link
 from m2serve.system.parent_death import die_with
+from m2serve.system.privileges import Privileges
 from m2serve.system.title import set_title
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Spawner:
     node: NodeFds
     abandon: Callable[[], None]
     """Run in the child: the master's objects let go of descriptors whose numbers will be used again."""
+    rights: Privileges = field(default_factory=Privileges)
+    """Whom children become, if the master has not become it."""
 
     def dispatcher(self) -> tuple[Pid, Link]:
         """Fork a dispatcher; it inherits all that the node keeps."""
@@ -80,6 +83,7 @@ class Spawner:
     def daemon(self, spec: DaemonSpec) -> tuple[Pid, int]:
         """Run a program; returns the read end of its output."""
         reader, writer = pipe_nonblocking()
+        master = os.getpid()
 
         def run() -> int:
             signals.reset_for_exec()
@@ -89,6 +93,7 @@ class Spawner:
             os.dup2(writer, 1)
             os.dup2(writer, 2)
             keep_only(())
+            self._change_user(master)
             signals.unblock_all()
             os.chdir(spec.directory)
             os.execvpe(spec.argv[0], spec.argv, {**os.environ, **spec.environment})
@@ -105,12 +110,14 @@ class Spawner:
         self, role: str, keep: Callable[[], Iterable[int]], run: Callable[[Link], int]
     ) -> tuple[Pid, Link]:
         ours, theirs = Link.pair()
+        master = os.getpid()
 
         def body() -> int:
             signals.reset_for_child()
             ours.abandon()
             self.abandon()
             keep_only([theirs.fileno(), *log_fds(), *keep()])
+            self._change_user(master)
             set_title(role, prefix=self.settings.procname_prefix)
             signals.unblock_all()
             return run(theirs)
@@ -122,6 +129,12 @@ class Spawner:
             raise
         finally:
             theirs.close()
+
+    def _change_user(self, master: int) -> None:
+        if self.rights:
+            self.rights.assume()
+            # The kernel forgets it with each change of user.
+            die_with(master)
 
 
 def _fork(body: Callable[[], int]) -> Pid:

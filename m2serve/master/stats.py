@@ -61,10 +61,13 @@ class StatsServer(Attachment):
     """
 
     address: StatsAddress
-    snapshot: Callable[[Seconds], Snapshot]
+    snapshot: Callable[[Seconds], Snapshot] | None = None
+    """Asked for when somebody is served, so not before the master's loop runs."""
     http: bool = False
     minified: bool = False
     cores: bool = True
+    own: Callable[[str], None] | None = None
+    """Gives the socket's file to the user who is to remove it."""
     _listener: socket.socket | None = None
     _inode: tuple[int, int] | None = None
     _clients: dict[int, _Client] = field(default_factory=dict)
@@ -93,6 +96,8 @@ class StatsServer(Attachment):
         self._listener = listener
         if self.address.is_file:
             self._inode = _inode(self.address.path)
+            if self.own is not None:
+                self.own(self.address.path)
         # Tests wait for this line.
         log.info("statistics at %s", self.address)
 
@@ -151,6 +156,7 @@ class StatsServer(Attachment):
             self._go_on(client)
 
     def _document(self, now: Seconds) -> bytes:
+        assert self.snapshot is not None
         if self._made is None or not 0 <= now - self._made < FRESH:
             data = encode(document(self.snapshot(now), cores=self.cores), minified=self.minified)
             self._data = _HTTP % len(data) + data if self.http else data

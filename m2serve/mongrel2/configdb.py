@@ -74,6 +74,7 @@ def prepare(settings: Settings) -> tuple[Front, DaemonSpec]:
         # Without it, and without a terminal, Mongrel2 complains that it does not know who it is.
         environment={"LOGNAME": os.environ.get("LOGNAME", "m2serve")},
         own_directory=own,
+        files=(database,),
     )
     return front(pair, Place("/", directory), values, f"ipc://{directory}/{_CONTROL}"), spec
 

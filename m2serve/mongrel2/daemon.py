@@ -26,6 +26,8 @@ class DaemonSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     own_directory: str | None = None
     """A private directory, removed when the master leaves."""
+    files: tuple[str, ...] = ()
+    """What it has to read there."""
 
 
 _LINE = re.compile(r"^.{0,40}?\[(?P<level>[A-Z]+)\] (?:\((?P<place>[^)]*)\) )?(?P<text>.*)$")

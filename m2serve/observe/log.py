@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
+import stat
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from m2serve.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ROOT = "m2serve"
 _STDOUT, _STDERR = 1, 2
 
 _file: str | None = None
 """The path of logto."""
+_mode: int | None = None
+_own: Callable[[str], None] | None = None
+"""What every log file gets that is opened: logfile-chmod, logfile-chown."""
 
 
 class _Formatter(logging.Formatter):
@@ -51,16 +60,21 @@ class _DescriptorHandler(logging.Handler):
             self.handleError(record)
 
 
-def setup(level: str = "info", logto: str | None = None) -> None:
+def setup(
+    level: str = "info", logto: str | None = None, mode: int | None = None, own: Callable[[str], None] | None = None
+) -> None:
     """Send every logger below ``m2serve`` to standard error, or to a file; before the first fork.
+
+    Args:
+        mode: for the file's permissions.
+        own: gives the file to whom it is to belong.
 
     Raises: ConfigError: the file cannot be opened.
     """
-    global _file
+    global _mode, _own
+    _mode, _own = mode, own
     if logto is not None:
-        redirect(logto)
-        # For reopen: by then the process may be in another directory.
-        _file = os.path.abspath(logto)
+        move(logto)
     logging.raiseExceptions = False
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Prints of the application would wait in a buffer, and a killed worker would take them along.
@@ -74,6 +88,22 @@ def setup(level: str = "info", logto: str | None = None) -> None:
     logger.propagate = False
 
 
+def move(path: str) -> None:
+    """From now on the log is that file.
+
+    Raises: ConfigError: it cannot be opened.
+    """
+    global _file
+    redirect(path)
+    # For reopen: by then the process may be in another directory.
+    _file = os.path.abspath(path)
+
+
+def reopens() -> bool:
+    """Whether this process could open its log again, or has no file to open."""
+    return _file is None or os.access(_file, os.W_OK)
+
+
 def redirect(path: str) -> None:
     """Point standard output and error at the end of a file, so that prints of the application land there too.
 
@@ -84,6 +114,12 @@ def redirect(path: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"{path!r} cannot be opened for writing: {reason}") from error
+    # Of a file that is somebody else's neither can be changed; it is a log all the same.
+    with contextlib.suppress(OSError):
+        if _mode is not None and stat.S_ISREG(os.fstat(file).st_mode):
+            os.fchmod(file, _mode)
+    if _own is not None and os.path.isfile(path):
+        _own(path)
     os.dup2(file, _STDOUT)
     os.dup2(file, _STDERR)
     if file not in (_STDOUT, _STDERR):

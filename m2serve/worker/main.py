@@ -15,7 +15,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from m2serve.apps.mounts import Mounts, load_all
-from m2serve.apps.prepare import prepare
+from m2serve.apps.prepare import prepare, settle
 from m2serve.config.postlimits import PostLimits
 from m2serve.errors import AppLoadError, ExitCode
 from m2serve.gateways.files.search import StaticFiles
@@ -131,6 +131,7 @@ def _load(settings: Settings, link: Link) -> Any:
     try:
         prepare(settings)
         mounts = load_all(settings)
+        settle(settings)
         # What was loaded lives as long as the worker. No collection need walk it, or touch, and so unshare, its pages.
         gc.freeze()
         reclaim()  # an application that configures logging silences loggers that are there already

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -120,8 +121,10 @@ WITH_FILES = ("nginx-static", "moinmoin")
 
 
 def test_files_of_real_deployments_serve(mongrel2: Mongrel2, start_server: Callable[..., Server]) -> None:
-    """Only what this machine does not have is replaced: directory, application, door, and the number of processes."""
+    """Only what this machine does not have is replaced: directory, application, door, user, and the
+    number of processes."""
     here = ("--chdir", str(APPS), "--callable", "application", "-p", "1", "--threads", "2")
+    here += ("--uid", str(os.getuid()), "--gid", str(os.getgid()))
     for name in (*REAL, *WITH_FILES):
         application = ("--module", "probe") if name in REAL else ("--wsgi-file", "probe.py")
         server = start_server(

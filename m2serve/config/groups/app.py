@@ -38,6 +38,7 @@ class AppGroup:
         minimum=1,
     )
     chdir: str | None = option(None, "Directory to change to before loading the application.", metavar="DIR")
+    chdir2: str | None = option(None, "Directory to change to when the application has been loaded.", metavar="DIR")
     pythonpath: tuple[str, ...] = option(
         (),
         "Directory to put in front of sys.path; may contain * and ?.",

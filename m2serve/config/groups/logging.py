@@ -1,8 +1,10 @@
+# ruff: noqa: RUF009 - option() makes a dataclass field, it shares no default.
 """Options about the log."""
 
 from dataclasses import dataclass
 from typing import Literal
 
+from m2serve.config.modes import Mode
 from m2serve.config.option import option
 
 
@@ -13,6 +15,9 @@ class LogGroup:
     logto: str | None = option(
         None, "File that receives the log and everything the application prints.", metavar="FILE"
     )
+    logto2: str | None = option(None, "The same, opened when user and root directory have changed.", metavar="FILE")
+    logfile_chown: bool = option(False, "Give the log file to uid and gid.")
+    logfile_chmod: Mode | None = option(None, "Permissions of the log file, as an octal number.", metavar="MODE")
     log_level: Literal["debug", "info", "warning", "error"] = option("info", "Least severity to log.")
     disable_logging: bool = option(False, "Write no line for each request.", names=("L",))
     strict: bool = option(

@@ -13,9 +13,9 @@ class MasterGroup:
     pidfile: str | None = option(
         None,
         "File for the master's pid, written before anything is started, removed at exit.",
-        names=("pidfile2",),
         metavar="FILE",
     )
+    pidfile2: str | None = option(None, "The same, written when user and root directory have changed.", metavar="FILE")
     safe_pidfile: str | None = option(
         None,
         "The same, written when all workers have been ready for the first time.",

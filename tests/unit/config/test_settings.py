@@ -238,6 +238,30 @@ def test_a_real_file(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--daemonize", "true"), "daemonize: the log is a file called true; expected its path"),
+        (("--daemonize2", "/a", "--logto", "/b"), "logto: changes nothing: daemonize2 names the log, /a"),
+    ],
+)
+def test_what_is_hardly_meant_so(options: tuple[str, ...], words: str) -> None:
+    assert load([*ENOUGH, *options], {}).warnings == (f"command line: {words}",)
+
+
+def test_directories_of_the_application_are_below_its_root(tmp_path: Path) -> None:
+    (tmp_path / "jail" / "app").mkdir(parents=True)
+    (tmp_path / "jail" / "app" / "site.py").touch()
+    args = ["--zmq", PAIR, "--chroot", "jail", "--chdir", "/app", "--wsgi-file", "site.py"]
+    assert load(args, {}, directory=str(tmp_path)).chroot == "jail"
+    assert mistakes(*args, "--chdir2", "/ap", directory=str(tmp_path)) == [
+        "command line: chdir2: '/ap': expected an existing directory"
+    ]
+    assert mistakes(*ENOUGH, "--chroot", "jal", directory=str(tmp_path)) == [
+        "command line: chroot: 'jal': expected an existing directory"
+    ]
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         Settings().processes = 2  # type: ignore[misc]

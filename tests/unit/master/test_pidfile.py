@@ -64,6 +64,29 @@ def test_one_that_cannot_be_written(tmp_path, board, caplog):
     files.remove()
 
 
+def test_one_for_root_and_one_for_the_user(tmp_path, board):
+    given = []
+    files = PidFiles(str(tmp_path / "first"), None, board, str(tmp_path / "second"), given.append)
+    files.write_first()
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+    assert given == [str(tmp_path / "first")], "so that the user can empty it"
+    files.write_second()
+    assert pidfile.read(str(tmp_path / "second")) == os.getpid()
+    files.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_cannot_be_removed_is_emptied(tmp_path, files, monkeypatch):
+    files.write_first()
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    files.remove()
+    assert (tmp_path / "first").read_bytes() == b""
+
+
 @pytest.mark.parametrize("text", ["", "x", "-1", "0", "1234567890", "12 13"])
 def test_garbage_is_no_pid(tmp_path, text):
     (tmp_path / "pid").write_text(text)
