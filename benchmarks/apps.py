@@ -45,7 +45,7 @@ def download(environ: dict[str, Any], start_response: Callable[..., Any]) -> Ite
 
 
 def bodies(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """``/length/SIZE``, ``/chunked/SIZE``: from a generator; ``/file``: ``$BENCH_FILE``; a POST: SHA-256 of its body."""
+    """``/length/SIZE``, ``/chunked/SIZE``: a generator; ``/file``: ``$BENCH_FILE``; a POST: SHA-256 of its body."""
     how, _, size = environ["PATH_INFO"][1:].partition("/")
     headers = [("Content-Type", "application/octet-stream")]
     if environ["REQUEST_METHOD"] == "POST":
