@@ -66,3 +66,10 @@ def bodies(environ: dict[str, Any], start_response: Callable[..., Any]) -> Itera
     else:
         return hello(environ, start_response)
     return (_PIECE[: int(size) - at] for at in range(0, int(size), len(_PIECE)))
+
+
+def work(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """``/work`` takes 0.1 s, everything else nothing."""
+    if environ["PATH_INFO"] == "/work":
+        time.sleep(0.1)
+    return hello(environ, start_response)

@@ -126,3 +126,16 @@ class PostLimit(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.prefix}={self.size}" if self.prefix else str(self.size)
+
+
+class UrlPath(str):
+    """A path as a request line has it, undecoded and without query."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> UrlPath:
+        """Raises: ConfigError: with what was expected."""
+        if not text.startswith("/") or not text.isascii() or not text.isprintable() or any(c in text for c in " ?#"):
+            raise ConfigError("expected a path as in a request line, for instance /health")
+        return cls(text)

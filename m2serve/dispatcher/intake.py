@@ -63,6 +63,10 @@ class Intake(Pull):
         super().__init__(index, pair, ring.words, keep, drop)
         self.ring = ring
         self.queue: deque[Taken] = deque()
+        self.urgent: deque[Taken] = deque()
+        """Health checks that wait."""
+        self.keeps_running = False
+        """What runs stays in the ring until it is over, as far as half of the ring reaches: it may run again."""
         self.current: dict[bytes, Taken] = {}
         """Connection to its earliest request that is not over."""
         self.pipelining: set[bytes] = set()
@@ -286,7 +290,7 @@ class Intake(Pull):
     def free(self) -> None:
         """Move the tail over everything that nobody needs to read any more."""
         live = self.live
-        while live and _is_copied(live[0]):
+        while live and _is_copied(live[0]) and not (self.keeps_running and self._keeps(live[0])):
             live.popleft()
         tail = live[0].frame if live else self._parsed
         words = self.words
@@ -294,6 +298,14 @@ class Intake(Pull):
         words[ledger.TAIL] = tail
         if tail == received and received - words[ledger.BASE] > _RELEASE_OVER:
             words[ledger.BASE] = received
+
+    def _keeps(self, taken: Taken) -> bool:
+        return (
+            taken.state is State.HANDED
+            and not taken.retried
+            and not taken.drain
+            and self.words[ledger.RECEIVED] - taken.frame <= self._largest
+        )
 
     def free_if_due(self) -> None:
         """Free, but not after each request: it is a walk."""

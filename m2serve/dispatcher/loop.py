@@ -66,7 +66,12 @@ class Dispatcher:
         self._outgoing = Outgoing(node.endpoints, float(settings.keep_alive_interval), self._counts.answered)
         self._proofs = Proofs(len(node.endpoints), self._outgoing)
         self._router = Router(
-            self._outgoing.refuse, self._outgoing.close_later, self._proofs.fence, limit=settings.queue_limit
+            self._outgoing.refuse,
+            self._outgoing.close_later,
+            self._proofs.fence,
+            limit=settings.queue_limit,
+            health=[path.encode() for path in settings.health_check],
+            retry=settings.retry_idempotent,
         )
         self._outgoing.router = self._router
         self._intakes = tuple(
@@ -81,6 +86,8 @@ class Dispatcher:
             for i, front in enumerate(node.fronts)
         )
         self._router.intakes = self._intakes
+        for intake in self._intakes:
+            intake.keeps_running = settings.retry_idempotent
         self._uploads = Uploads(
             self._ledger.uploads,
             node.fronts,

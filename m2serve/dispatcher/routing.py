@@ -7,7 +7,8 @@ The rules, in the order in which they bind:
 2. A request whose connection has an earlier one that is not over is held, and then goes to the worker that gave
    that answer: its responder carries both, so they cannot overtake each other on the way to Mongrel2. Where the
    first has left by the dispatcher's, the second waits until Mongrel2 has confirmed that it arrived.
-3. Otherwise the worker with the fewest running requests; among equals the one that last served the connection.
+3. A health check waits in front of all others of its endpoint.
+4. Otherwise the worker with the fewest running requests; among equals the one that last served the connection.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from typing import TYPE_CHECKING
 
 from m2serve.dispatcher.credits import WINDOW, settle
 from m2serve.dispatcher.taken import State, Taken
+from m2serve.errors import RemoteProtocolError
 from m2serve.transports import card as cards
 from m2serve.transports import ledger
+from m2serve.wire import mongrel2
 from m2serve.wire.crew import Word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from m2serve.dispatcher.crew import Crew
     from m2serve.dispatcher.intake import Intake
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("m2serve.dispatcher")
 
 _RECENT_MOST = 8192
+_URGENT_MOST = 16
+"""Health checks of one Mongrel2 that may wait; more are requests like all others."""
+_HEAD_MOST = 4096
+_SAFE = (b"GET", b"HEAD")
 _HELD_MOST = 64
 """Requests of one connection that may wait for its first one; browsers that pipeline send six."""
 
@@ -48,12 +55,27 @@ def choose(crews: Iterable[Crew], endpoint: int, epoch: int, previous: Crew | No
     return best
 
 
-def _first(intake: Intake) -> Taken | None:
-    """The request at the head of an endpoint's queue, past those whose clients have left."""
-    queue = intake.queue
+def _queue_of(intake: Intake) -> deque[Taken]:
+    """The queue of an endpoint whose head is next; that is no request whose client has left."""
+    queue = intake.urgent
     while queue and queue[0].state is not State.QUEUED:
         queue.popleft()
-    return queue[0] if queue else None
+    if not queue:
+        queue = intake.queue
+        while queue and queue[0].state is not State.QUEUED:
+            queue.popleft()
+    return queue
+
+
+def _may_run_again(taken: Taken) -> bool:
+    """Whether nothing is changed by running *taken* a second time, by RFC 9110, and its bytes are still there."""
+    if taken.retried or taken.kind != cards.PLAIN or taken.frame < taken.intake.words[ledger.TAIL]:
+        return False
+    try:
+        method = mongrel2.parse(taken.intake.ring.copy(taken.position, taken.size)).headers.get(b"METHOD")
+    except RemoteProtocolError:
+        return False
+    return method in _SAFE
 
 
 class Router:
@@ -64,6 +86,8 @@ class Router:
         close_later: closes a connection whose answer broke off, once what was sent has arrived.
         fence: calls back when Mongrel2 has received all that the dispatcher has sent.
         limit: requests that may wait, over all endpoints.
+        health: paths whose requests wait in front of all others, and beside the limit.
+        retry: a GET or HEAD whose worker has died before the first byte of its answer goes to another one, once.
     """
 
     def __init__(
@@ -73,6 +97,8 @@ class Router:
         fence: Callable[[Intake, Callable[[], None]], None],
         *,
         limit: int,
+        health: Collection[bytes] = (),
+        retry: bool = False,
     ) -> None:
         self.crews: list[Crew] = []
         self.intakes: tuple[Intake, ...] = ()
@@ -90,6 +116,8 @@ class Router:
         self.answers: list[Taken] = []
         """Requests with an answer in their slot, collected but not sent."""
         self._limit = limit
+        self._health = frozenset(health)
+        self._retry = retry
         self.parking = False
         """Stopping: what arrives now waits until Mongrel2's PUSH is left."""
         self.parked: list[Taken] = []
@@ -109,7 +137,7 @@ class Router:
     @staticmethod
     def queued(intake: Intake) -> tuple[int, float | None]:
         """Requests that wait in an endpoint's queue, and when the oldest came."""
-        waiting = [taken.arrived for taken in intake.queue if taken.state is State.QUEUED]
+        waiting = [taken.arrived for taken in (*intake.urgent, *intake.queue) if taken.state is State.QUEUED]
         return len(waiting), min(waiting, default=None)
 
     @property
@@ -186,11 +214,15 @@ class Router:
             self.waiting += 1
             self._queue_behind(previous, taken)
             return
-        if _first(intake) is None:
+        if not _queue_of(intake):
             crew = choose(self.crews, intake.index, taken.epoch, previous)
             if crew is not None:
                 self._hand(crew, taken)
                 return
+        if self._health and len(intake.urgent) < _URGENT_MOST and self._is_health_check(taken):
+            self.waiting += 1
+            intake.urgent.append(taken)
+            return
         crowded = self.waiting >= self._limit
         # threads may have become free since the last look
         if crowded and not (self.collect() and self.waiting < self._limit):
@@ -201,6 +233,10 @@ class Router:
         intake.queue.append(taken)
         if crowded:
             self._drain()  # of those that are free now, not all may have been needed
+
+    def _is_health_check(self, taken: Taken) -> bool:
+        head = taken.intake.ring.copy(taken.position, min(taken.size, _HEAD_MOST)).split(b" ", 3)
+        return len(head) > 3 and head[2] in self._health
 
     def _hold(self, first: Taken, taken: Taken) -> None:
         if first.held is None:
@@ -356,13 +392,14 @@ class Router:
             intakes = [intake for intake in intakes if self._drain_one(intake)]
 
     def _drain_one(self, intake: Intake) -> bool:
-        taken = _first(intake)
-        if taken is None:
+        queue = _queue_of(intake)
+        if not queue:
             return False
+        taken = queue[0]
         crew = choose(self.crews, intake.index, taken.epoch, self._recent.get((intake.index, taken.conn)))
         if crew is None:
             return False
-        intake.queue.popleft()
+        queue.popleft()
         self.waiting -= 1
         self.waited += max(self.now - taken.arrived, 0.0)
         self._hand(crew, taken)
@@ -373,7 +410,7 @@ class Router:
         if len(self._recent) > _RECENT_MOST:
             self._recent.clear()
         oldest: float | None = None
-        for queue in [*(i.queue for i in self.intakes), *(c.waiting for c in self.crews)]:
+        for queue in [*(q for i in self.intakes for q in (i.urgent, i.queue)), *(c.waiting for c in self.crews)]:
             while queue and (queue[0].state is not State.QUEUED or queue[0].arrived < before):
                 taken = queue.popleft()
                 if self._withdraw(taken):
@@ -444,7 +481,7 @@ class Router:
         """The node leaves now: answer 503 to everybody who still waits."""
         for taken in [
             *self.parked,
-            *(t for i in self.intakes for t in i.queue),
+            *(t for i in self.intakes for t in (*i.urgent, *i.queue)),
             *(t for c in self.crews for t in c.waiting),
         ]:
             if self._withdraw(taken):
@@ -487,6 +524,7 @@ class Router:
                 self._withdraw(taken)
         intake.current.clear()
         intake.queue.clear()
+        intake.urgent.clear()
         intake.live.clear()
         intake.pipelining.clear()
         self._recent.clear()
@@ -520,6 +558,14 @@ class Router:
             elif state == cards.HANDED:
                 taken.intake.ring.untake(taken.frame)
                 back.append(taken)
+            elif state == cards.RUNNING and self._retry and _may_run_again(taken):
+                log.warning(
+                    "worker %d died while it ran a request: another one gets it (retry-idempotent) conn=%s",
+                    crew.worker, taken.conn.decode(),
+                )  # fmt: skip
+                taken.retried = True
+                taken.intake.ring.untake(taken.frame)
+                back.append(taken)
             elif state == cards.RUNNING:
                 self._break_off(taken)
                 self._refuse(taken, 502, f"worker {crew.worker} died while it ran the request")
@@ -547,7 +593,7 @@ class Router:
         self._close_later(taken)
 
     def _requeue(self, taken: Taken) -> None:
-        """It was handed out but nobody had begun: it goes to the front of the queue."""
+        """It was handed out but nobody had begun, or it may begin again: it goes to the front of the queue."""
         taken.state = State.QUEUED
         taken.crew = None
         self.waiting += 1

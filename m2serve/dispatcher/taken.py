@@ -50,6 +50,8 @@ class Taken:
     """Its connection serves nothing behind it: Mongrel2 1.12.2 may garble a large body that follows one in chunks."""
     metered = False
     """The answer's bytes are counted: see ``credits``."""
+    retried = False
+    """A worker has died while it ran this."""
     drain = 0
     """The cell in which the answer goes on without a thread; 0: the slot has it."""
     handed = 0.0

@@ -6,11 +6,10 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from m2serve.config.describe.rows import default, doc, groups
-from m2serve.config.table import TABLE
 from m2serve.config.words import GRAMMAR
 
 if TYPE_CHECKING:
-    from m2serve.config.table import Option, Table
+    from m2serve.config.table import Option
 
 _WIDTH = 79
 _COLUMN = 30
@@ -31,10 +30,10 @@ do m2serve(1) and docs/options.md.
 """
 
 
-def help_text(table: Table = TABLE) -> str:
+def help_text() -> str:
     """The whole text, no line longer than a terminal."""
     lines = [_USAGE]
-    for title, options in groups(table):
+    for title, options in groups():
         lines.append(f"{title}:")
         for option in options:
             lines += _entry(_flags(option), _doc(option))

@@ -6,6 +6,7 @@ from typing import Literal
 
 from m2serve.config.mongrel2_values import ChrootOption, FrontSetting
 from m2serve.config.option import option
+from m2serve.config.values import UrlPath
 from m2serve.endpoint import ListenAddress, ZmqPair
 from m2serve.ids import Bytes, Seconds
 
@@ -77,3 +78,11 @@ class Mongrel2Group:
     )
     queue_limit: int = option(1000, "Requests that may wait for a thread; more are answered 503.", minimum=1)
     queue_timeout: Seconds = option(Seconds(30), "How long a request may wait for a thread; then it is answered 503.")
+    health_check: tuple[UrlPath, ...] = option(
+        (), "Path whose requests wait in front of all others, and beside queue-limit, for a thread.", metavar="PATH"
+    )
+    retry_idempotent: bool = option(
+        False,
+        "A GET or HEAD whose worker dies before the first byte of its answer is given to another one, once; "
+        "else it is answered 502.",
+    )

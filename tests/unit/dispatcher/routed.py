@@ -24,6 +24,7 @@ class Intake:
         self.epoch = epoch
         self.origin = SimpleNamespace(dead=False, epoch=epoch)
         self.queue = deque()
+        self.urgent = deque()
         self.current = {}
         self.pipelining = set()
         self.debts = None
@@ -34,6 +35,7 @@ class Intake:
             memoryview(bytearray(65536)),
             memoryview(bytearray(8 * 65536)).cast("Q"),
         )
+        self.words = self.ring.words
 
 
 class Worker:
@@ -95,12 +97,13 @@ class House:
         self.workers = []
         self.router = self.build(100)
 
-    def build(self, limit):
+    def build(self, limit, **options):
         self.router = Router(
             lambda taken, status, _: self.refused.append((taken, status)),
             self.closed.append,
             lambda _, passed: self.fences.append(passed),
             limit=limit,
+            **options,
         )
         self.router.intakes = self.intakes
         for worker in self.workers:
@@ -113,10 +116,11 @@ class House:
         self.router.crews.append(worker.crew)
         return worker
 
-    def arrive(self, conn, intake=0, arrived=0.0):
+    def arrive(self, conn, intake=0, arrived=0.0, raw=b""):
         intake = self.intakes[intake]
-        frame = len(intake.live) * 16
-        taken = Taken(intake, frame, frame + 2, 14, b"m2", b"%d" % conn, arrived)
+        frame = len(intake.live) * 128 if raw else len(intake.live) * 16
+        intake.ring.data[frame + 2 : frame + 2 + len(raw)] = raw
+        taken = Taken(intake, frame, frame + 2, len(raw) or 14, b"m2", b"%d" % conn, arrived)
         self.router.arrive(taken)
         return taken
 

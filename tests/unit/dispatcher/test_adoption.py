@@ -23,7 +23,13 @@ from m2serve.wire import zmtp
 from m2serve.wire.crew import Word
 
 SETTINGS = SimpleNamespace(
-    queue_timeout=60.0, queue_limit=100, keep_alive_interval=45.0, limit_post=(), worker_reload_mercy=60.0
+    queue_timeout=60.0,
+    queue_limit=100,
+    keep_alive_interval=45.0,
+    limit_post=(),
+    worker_reload_mercy=60.0,
+    health_check=(),
+    retry_idempotent=False,
 )
 
 

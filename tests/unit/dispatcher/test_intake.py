@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from types import SimpleNamespace
 
 import pytest
 import zmq
@@ -148,6 +149,27 @@ def test_positions_go_on_over_the_rings_edge(node):
         one.state = State.OVER
         intake.free()
     assert intake.words[ledger.TAIL] == intake.words[ledger.RECEIVED] > 5 * RING
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_runs_is_kept_as_far_as_half_of_the_ring_reaches(node, keeps):
+    intake = node.opened()
+    intake.keeps_running = keeps
+    node.send(message(1))
+    running = only(receive(intake, 1))
+    running.state, running.crew = State.HANDED, SimpleNamespace(has_copied=lambda _: True)
+    intake.live.append(running)
+    for conn in range(2, 2 + RING // 1000):
+        node.send(message(conn, bytes(1000)))
+        other = only(receive(intake, 1))
+        other.state = State.OVER
+        intake.live.append(other)
+        intake.free()
+        kept = intake.words[ledger.TAIL] == running.frame
+        assert kept == (keeps and intake.words[ledger.RECEIVED] - running.frame <= RING // 2)
+    running.state = State.OVER
+    intake.free()
+    assert intake.words[ledger.TAIL] == intake.words[ledger.RECEIVED]
 
 
 def test_a_full_ring_leaves_the_rest_to_mongrel2(node):

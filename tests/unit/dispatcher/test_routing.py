@@ -7,6 +7,8 @@ import pytest
 from m2serve.dispatcher.crew import Crew
 from m2serve.dispatcher.taken import State, Taken
 from m2serve.transports import card as cards
+from m2serve.transports import ledger
+from m2serve.wire import tnet
 from m2serve.wire.crew import Word
 
 # --- choice -------------------------------------------------------------------
@@ -396,6 +398,51 @@ def test_giving_up_answers_everybody_who_waits(house):
     assert (running.state, house.router.waiting) == (State.HANDED, 0)
 
 
+# --- health checks ----------------------------------------------------------------
+
+
+def request(conn, path=b"/", method=b"GET"):
+    return b"m2 %d %b " % (conn, path) + tnet.dump({b"METHOD": method, b"PATH": path, b"VERSION": b"HTTP/1.1"}) + b"0:,"
+
+
+def test_a_health_check_waits_in_front_and_beside_the_limit(house):
+    house.build(2, health=(b"/health",))
+    a = house.worker()
+    first, second, third = [house.arrive(n, raw=request(n)) for n in (1, 2, 3)]
+    check = house.arrive(4, raw=request(4, b"/health"))
+    refused = house.arrive(5, raw=request(5, b"/healthy"))
+    assert (house.refused, house.router.waiting) == ([(refused, 503)], 3)
+    assert house.router.queued(house.intakes[0])[0] == 3
+    for running, following in ((first, check), (check, second), (second, third)):
+        assert running.state is State.HANDED and following.state is State.QUEUED
+        a.finish(running)
+        house.router.collect()
+    a.finish(third)
+    house.router.collect()
+    house.settled()
+
+
+def test_health_checks_wait_no_longer_than_others(house):
+    house.build(10, health=(b"/health",))
+    house.worker()
+    house.arrive(1, raw=request(1), arrived=1.0)
+    old = house.arrive(2, raw=request(2), arrived=2.0)
+    check = house.arrive(3, raw=request(3, b"/health"), arrived=3.0)
+    late = house.arrive(4, raw=request(4, b"/health"), arrived=5.0)
+    assert house.router.expire(4.0) == 5.0
+    assert house.refused == [(check, 503), (old, 503)]
+    house.router.gone(house.intakes[0], b"4")
+    assert (late.state, house.router.waiting) == (State.OVER, 0)
+
+
+def test_so_many_health_checks_are_no_health_checks(house):
+    house.build(10, health=(b"/health",))
+    house.worker()
+    taken = [house.arrive(n, raw=request(n, b"/health")) for n in range(1, 31)]
+    assert [one.state for one in taken].count(State.OVER) == 13, "one runs, 16 are in front, none fits behind them"
+    assert house.router.waiting == 16
+
+
 # --- death ----------------------------------------------------------------------
 
 
@@ -435,6 +482,37 @@ def test_a_worker_dies_while_it_runs(house):
     house.router.died(a.crew)
     assert house.refused == [(one, 502)]
     assert held.state is State.OVER
+    house.settled()
+
+
+def test_what_a_dead_worker_ran_runs_again_once(house):
+    house.build(10, retry=True)
+    a, b = house.worker(), house.worker()
+    one, held = house.arrive(1, raw=request(1)), house.arrive(1, raw=request(1))
+    a.run(one)
+    house.router.died(a.crew)
+    assert (one.state, one.crew, held.state) == (State.HANDED, b.crew, State.HELD)
+    b.run(one)
+    house.router.died(b.crew)
+    assert house.refused == [(one, 502)]
+    assert held.state is State.OVER
+    house.settled()
+
+
+@pytest.mark.parametrize("case", ["post", "garbage", "answering", "upload", "overwritten", "not asked for"])
+def test_what_must_not_run_again(house, case):
+    house.build(10, retry=case != "not asked for")
+    a, _ = house.worker(), house.worker()
+    raw = request(1, method=b"POST" if case == "post" else b"HEAD")
+    one = house.arrive(1, raw=b"m2 1 / 9:nothing" if case == "garbage" else raw)
+    a.run(one, cards.ANSWERING if case == "answering" else cards.RUNNING)
+    if case == "upload":
+        one.kind = cards.UPLOAD
+    if case == "overwritten":
+        one.intake.words[ledger.TAIL] = one.frame + 1
+    house.router.died(a.crew)
+    assert one.state is State.OVER
+    assert (house.refused, house.closed) == (([], [one]) if case == "answering" else ([(one, 502)], []))
     house.settled()
 
 

@@ -27,7 +27,7 @@ def router():
 
     router = Router(never, never, never, limit=10)
     router.start_serials_after(1 << 40)
-    router.intakes = (SimpleNamespace(queue=deque(), words=memoryview(bytearray(128)).cast("Q")),)
+    router.intakes = (SimpleNamespace(queue=deque(), urgent=deque(), words=memoryview(bytearray(128)).cast("Q")),)
     return router
 
 

@@ -1,1 +1,0 @@
-"""The plugins that come with m2serve; installed as the package ``m2serve_plugins``."""
