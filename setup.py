@@ -1,5 +1,9 @@
-"""A shim for tools that still call setup.py; all metadata is in pyproject.toml."""
+"""Which packages there are; all other metadata is in pyproject.toml.
 
-from setuptools import setup
+It is said here because pyproject.toml knows no list that is part found and part written down: the directory plugins
+becomes the package m2serve_plugins, so that nothing called plugins lands among the installed packages.
+"""
 
-setup()
+from setuptools import find_packages, setup
+
+setup(packages=[*find_packages(include=["m2serve*"]), "m2serve_plugins"], package_dir={"m2serve_plugins": "plugins"})

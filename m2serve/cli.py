@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from m2serve import __version__
 from m2serve.config.cli import Information, parse
@@ -19,6 +21,7 @@ from m2serve.master import client
 from m2serve.master.server import Server
 from m2serve.master.spawn import Entries
 from m2serve.observe import log
+from m2serve.plugin import loader
 from m2serve.system import privileges, rlimits
 from m2serve.system.background import Launch, enter
 from m2serve.worker import main as worker
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from m2serve.config.settings import Examined, Settings
+    from m2serve.plugin.hooks import Hooks
     from m2serve.system.privileges import Privileges
 
 logger = logging.getLogger("m2serve.master")
@@ -35,21 +39,24 @@ logger = logging.getLogger("m2serve.master")
 def main(argv: Sequence[str]) -> int:
     """Run a server until it stops, signal another, or answer ``--help``, ``--version``, ``--check``."""
     line = parse(argv)
-    if line.wants is not None:
-        return _answer(f"m2serve {__version__}\n" if line.wants is Information.VERSION else help_text())
+    if line.wants is Information.VERSION:
+        return _answer(f"m2serve {__version__}\n")
+    if line.wants is Information.HELP:
+        return _answer(help_text(examine(argv, os.environ, Outside(), find=loader.find).table))
     if line.orders:
         return _order(line.orders)
     if line.check:
-        return _check(examine(argv, os.environ, Outside()))
+        return _check(examine(argv, os.environ, Outside(), find=loader.find))
     launch = Launch()
     try:
-        settings = load(argv, os.environ)
+        settings = load(argv, os.environ, find=loader.find)
         rights = privileges.wanted(settings)
         if settings.show_config:
             _answer(as_ini(settings))
         launch = _leave_terminal(settings)
         _open_log(settings, rights)
         rlimits.apply(settings)
+        hooks = _set_up(settings)
     except ConfigError as error:
         if launch:
             launch.failed(ExitCode.CONFIG, str(error))
@@ -57,11 +64,16 @@ def main(argv: Sequence[str]) -> int:
             _complain(str(error))
         return ExitCode.CONFIG
     _log(settings)
-    return Server(settings, Entries(dispatcher.run, worker.run), rights, launch).run()
+    return Server(settings, Entries(dispatcher.run, partial(worker.run, hooks=hooks)), rights, launch, hooks).run()
 
 
 def _check(examined: Examined) -> int:
     """Answer what would happen; the exit code is that of a start that fails at its settings, or 0."""
+    if not examined.problems:
+        try:
+            _set_up(examined.settings)
+        except ConfigError as error:
+            examined = replace(examined, problems=(str(error),))
     if examined.settings.show_config:
         _answer(as_ini(examined.settings))
         if examined.problems:
@@ -69,6 +81,12 @@ def _check(examined: Examined) -> int:
     else:
         _answer(check_report(examined))
     return ExitCode.CONFIG if examined.problems else ExitCode.OK
+
+
+def _set_up(settings: Settings) -> Hooks:
+    """Raises: ConfigError: a plugin does not come up."""
+    plugins = [(cast("loader.Plugin", one.plugin), one.options, one.origin) for one in settings.plugins]
+    return loader.set_up(plugins, settings)
 
 
 def _order(orders: Iterable[tuple[str, str]]) -> int:

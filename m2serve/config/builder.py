@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from m2serve.config.entry import COMMAND_LINE, ENVIRONMENT, Entry
 from m2serve.config.foreign import Fate
 from m2serve.config.option import clear_truth
-from m2serve.config.table import Option, foreign, lookup, nearest
+from m2serve.config.table import TABLE
 from m2serve.config.words import CONDITIONS, GRAMMAR, LOOPS
 from m2serve.errors import ConfigError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from m2serve.config.expander import Expander
     from m2serve.config.foreign import Foreign
+    from m2serve.config.table import Option, Table
 
 _COMMENT = re.compile(r"(?:^|\s)[;#].*", re.DOTALL)
 _BLOCK_WORD = re.compile(r"(if|for)-|else-?if|elif")
@@ -29,8 +30,9 @@ class Builder:
     values. ``failed`` are fields whose value is missing because of a mistake.
     """
 
-    def __init__(self, expander: Expander) -> None:
+    def __init__(self, expander: Expander, table: Table = TABLE) -> None:
         self._expander = expander
+        self._table = table
         self._notes: dict[str, str] = {}
         self._foreign: list[tuple[Entry, Foreign]] = []
         self._unknown: list[Entry] = []
@@ -45,7 +47,7 @@ class Builder:
         for entry in entries:
             if entry.placeholder:
                 continue
-            option = lookup(entry.key)
+            option = self._table.lookup(entry.key)
             if option is not None:
                 self._option(entry, option)
             elif not self._is_foreign(entry) and entry.key not in self._expander.referenced:
@@ -73,7 +75,7 @@ class Builder:
             blocks = ", ".join(sorted(LOOPS | {word for word in CONDITIONS if "-not-" not in word}))
             self.problems.append(f"{entry}: unknown block; expected one of {blocks}")
         else:
-            guess = nearest(entry.key)
+            guess = self._table.nearest(entry.key)
             report = self.problems if strict else self.warnings
             report.append(f"{entry}: unknown option" + (f"; did you mean {guess}?" if guess else ""))
 
@@ -89,7 +91,7 @@ class Builder:
 
     def _is_foreign(self, entry: Entry) -> bool:
         text = self.expand(entry)
-        row = foreign(entry.key, text)
+        row = self._table.foreign(entry.key, text)
         if row is None or (row.rare and entry.key in self._expander.referenced):
             return False
         if not (entry.value and row.asks_nothing(text)):

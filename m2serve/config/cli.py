@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from m2serve.config.entry import COMMAND_LINE, Entry
 from m2serve.config.reader import split_section
-from m2serve.config.table import BY_NAME, long_name, metavar, nearest
+from m2serve.config.table import TABLE, Table
 from m2serve.config.words import FORMAT_OF_ENDING, GRAMMAR, ORDERS
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class CommandLine:
     ``entries`` are in the order of the arguments; a file is an entry with the key ``include``.
     """
 
+    table: Table = TABLE
     entries: list[Entry] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     orders: list[tuple[str, str]] = field(default_factory=list)
@@ -51,9 +52,9 @@ class CommandLine:
         self.problems.append(f"{COMMAND_LINE}: {argument}: {expected}")
 
 
-def parse(argv: Sequence[str]) -> CommandLine:
+def parse(argv: Sequence[str], table: Table = TABLE) -> CommandLine:
     """Read the arguments after the program's name; mistakes are collected, not raised."""
-    line = CommandLine()
+    line = CommandLine(table)
     rest = deque(argv)
     while rest:
         argument = rest.popleft()
@@ -98,7 +99,7 @@ def _long(line: CommandLine, argument: str, rest: deque[str]) -> None:
         if word.metavar and not separator:
             _value(rest)
         return
-    expected = metavar(name)
+    expected = line.table.metavar(name)
     if expected is None:
         _unknown(line, written, name)
         if not separator and rest and not rest[0].startswith("-") and not _is_file(rest[0]):
@@ -119,18 +120,18 @@ def _value(rest: deque[str]) -> str | None:
 
 
 def _unknown(line: CommandLine, written: str, name: str) -> None:
-    guess = nearest(name)
+    guess = line.table.nearest(name)
     line.complain(written, "unknown option" + (f"; did you mean --{guess}?" if guess else ""))
 
 
 def _short(line: CommandLine, argument: str, rest: deque[str]) -> None:
     """``-M``, ``-p 4``, ``-p4`` and ``-Mp4``, as getopt has them."""
     for position, letter in enumerate(argument[1:], start=1):
-        name = long_name(letter)
+        name = line.table.long_name(letter)
         if name is None:
             line.complain(f"-{letter}", "unknown option")
             return
-        if not metavar(name):
+        if not line.table.metavar(name):
             _add(line, name, f"-{letter}", "")
             continue
         value = argument[position + 1 :] or _value(rest)
@@ -140,7 +141,7 @@ def _short(line: CommandLine, argument: str, rest: deque[str]) -> None:
 
 def _add(line: CommandLine, name: str, written: str, value: str | None) -> None:
     if value is None:
-        line.complain(written, f"expected a value ({metavar(name)})")
+        line.complain(written, f"expected a value ({line.table.metavar(name)})")
         return
-    option = BY_NAME.get(name)
+    option = line.table.by_name.get(name)
     line.entries.append(Entry(option.name if option else name, value, COMMAND_LINE, written))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from m2serve.config.entry import ENVIRONMENT, Entry
-from m2serve.config.table import BY_NAME, foreign, lookup
+from m2serve.config.table import TABLE
 from m2serve.config.words import GRAMMAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from m2serve.config.table import Table
 
 _PREFIX = "UWSGI_"
 _NOT_SETTINGS = frozenset(
@@ -27,7 +29,7 @@ _NOT_SETTINGS = frozenset(
 """What uWSGI tells its own children."""
 
 
-def entries(env: Mapping[str, str]) -> Iterator[Entry]:
+def entries(env: Mapping[str, str], table: Table = TABLE) -> Iterator[Entry]:
     """The settings in the environment; a name that means nothing to us can be used as ``%(name)``."""
     for variable, value in env.items():
         if not variable.startswith(_PREFIX) or variable in _NOT_SETTINGS:
@@ -35,9 +37,9 @@ def entries(env: Mapping[str, str]) -> Iterator[Entry]:
         key = variable.removeprefix(_PREFIX).lower().replace("_", "-")
         word = GRAMMAR.get(key)
         known = (
-            lookup(key) is not None
-            or foreign(key, value) is not None
+            table.lookup(key) is not None
+            or table.foreign(key, value) is not None
             or (word is not None and word.shell and word.file)
         )
-        name = BY_NAME[key].name if lookup(key) else key
+        name = table.by_name[key].name if table.lookup(key) else key
         yield Entry(name, value, ENVIRONMENT, variable, placeholder=not known)

@@ -69,7 +69,6 @@ PROCESSES = (
     _missing("harakiri-verbose", "", "requests are not timed out"),
     _missing("reload-on-uss reload-on-pss", "MIB", "reload-on-rss looks at all memory of a worker"),
     _missing("evil-reload-on-rss evil-reload-on-as", "MIB", "workers may grow without limit"),
-    _missing("cpu-affinity", "N", "workers run on every processor"),
     _missing("cheaper cheaper-initial cheaper-step cheaper-overload cheaper-idle", "N", _STAYS),
     _missing("cheaper-algo", "NAME", _STAYS),
     _missing("cheaper-rss-limit-soft cheaper-rss-limit-hard", "BYTES", _STAYS),
@@ -95,14 +94,7 @@ PROCESSES = (
 
 APPLICATION = (
     _missing("virtualenv home venv pyhome", "DIR", "run m2serve with that environment's Python instead", "H"),
-    _needless(
-        "plugins plugin need-plugins need-plugin",
-        "NAMES",
-        "it is part of m2serve",
-        value=r"(python[23]?[0-9]*|http|corerouter|logfile|logsocket|syslog|zeromq|mongrel2|[\s,]|)+",
-    ),
-    _elsewhere("plugins plugin need-plugins need-plugin", "NAMES", "m2serve loads no plugins of uWSGI's"),
-    _needless("plugins-dir plugin-dir binary-path", "PATH", "m2serve loads no plugins of uWSGI's"),
+    _needless("binary-path", "PATH", "m2serve loads no plugins of uWSGI's"),
     _missing("unenv", "NAME", "the variable stays"),
     _missing("envdir early-envdir", "DIR", "no variables are read there; name them with env"),
     _missing(
@@ -153,8 +145,7 @@ LOGGING = (
     _needless("log-date logdate", "", "every line begins with its time"),
     _needless("log-master log-master-stream log-master-req-stream threaded-logger", "", "all processes share one log"),
     _needless("log-master-bufsize log-master-req-bufsize", "BYTES", "lines are not cut"),
-    _missing("stats-push carbon stats-pusher", "DRIVER:ARGUMENT", _NO_STATS),
-    _missing("stats-pusher-default-freq", "SECONDS", _NO_STATS),
+    _missing("carbon", "ADDRESS", _NO_STATS),
     _missing("enable-metrics", "", "the statistics are those of stats"),
     _missing(
         "alarm alarm-log alarm-backlog alarm-segfault alarm-fd alarm-freq alarm-cheap",

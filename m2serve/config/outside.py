@@ -6,7 +6,8 @@ import glob
 import os
 import os.path
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from m2serve.errors import ConfigError
@@ -70,6 +71,25 @@ def exists(path: str) -> bool:
         return False
 
 
+def remembered(source: Callable[[str], str]) -> Callable[[str], str]:
+    """Asks *source* once for each name; what it raises is raised again."""
+
+    @cache
+    def ask(name: str) -> str | Exception:
+        try:
+            return source(name)
+        except (OSError, ValueError, ConfigError) as error:
+            return error
+
+    def answer(name: str) -> str:
+        found = ask(name)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    return answer
+
+
 @dataclass(frozen=True)
 class Outside:
     """Files, directories and programs. Paths are absolute.
@@ -84,6 +104,11 @@ class Outside:
     glob: Callable[[str], list[str]] = _matches
     inode: Callable[[str], int] = inode_of
     run: Callable[[str], str] | None = None
+
+    def remembering(self) -> Outside:
+        """The same, but no file is read and no program run twice: the second time standard input would be empty."""
+        run = self.run if self.run is None else remembered(self.run)
+        return replace(self, read_file=remembered(self.read_file), run=run)
 
     def fetch(self, source: str, directory: str) -> str:
         """The text behind a path or an address: ``file://``, ``fd://``, ``exec://``, ``-`` for standard input.

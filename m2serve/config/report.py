@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from m2serve.config.table import OPTIONS, Option
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from m2serve.config.settings import Examined, Settings
+    from m2serve.config.table import Option
 
 _COLUMN = 50
 
@@ -21,8 +20,8 @@ def check_report(examined: Examined) -> str:
     """
     settings = examined.settings
     lines = []
-    for option in OPTIONS:
-        if option.kind.many and not getattr(settings, option.field):
+    for option in settings.rows:
+        if option.kind.many and not settings.value(option.field):
             lines.append(_with_origin(f"; {option.name} =", "default"))
         for text, origin in _values(settings, option):
             shown = f"{option.name} = {text}" if text is not None else f"; {option.name} ="
@@ -42,7 +41,7 @@ def check_report(examined: Examined) -> str:
 def as_ini(settings: Settings) -> str:
     """An ini file that gives the same settings; without those that nobody has set."""
     lines = ["[m2serve]"]
-    for option in OPTIONS:
+    for option in settings.rows:
         if option.field not in settings.origins or option.field == "show_config":
             continue
         for text, origin in _values(settings, option):
@@ -57,7 +56,7 @@ def as_ini(settings: Settings) -> str:
 
 def _values(settings: Settings, option: Option) -> Iterator[tuple[str | None, str]]:
     """Each value as one would write it in a file, None for no value, and its origin."""
-    value = getattr(settings, option.field)
+    value = settings.value(option.field)
     origins = settings.origins.get(option.field, ("default",))
     if option.kind.many:
         yield from ((_text(one), origin) for one, origin in zip(value, origins, strict=False))

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from m2serve.config import cli, environment
 from m2serve.config.builder import Builder
 from m2serve.config.checks import check, doubts
+from m2serve.config.chosen import Chosen, choose
 from m2serve.config.expander import Expander
 from m2serve.config.groups.app import AppGroup
 from m2serve.config.groups.logging import LogGroup
 from m2serve.config.groups.master import MasterGroup
 from m2serve.config.groups.mongrel2 import Mongrel2Group
+from m2serve.config.groups.plugins import PluginGroup
 from m2serve.config.groups.privileges import PrivilegesGroup
 from m2serve.config.groups.process import ProcessGroup
 from m2serve.config.groups.static import StaticGroup
@@ -22,16 +24,20 @@ from m2serve.config.groups.stats import StatsGroup
 from m2serve.config.machine import machine_magic
 from m2serve.config.outside import Outside, read_text, run_program
 from m2serve.config.reader import Reader, defining
-from m2serve.config.table import BY_NAME
+from m2serve.config.table import BY_NAME, OPTIONS, TABLE, Option, Table
 from m2serve.config.words import GRAMMAR, SET, SET_PLACEHOLDER
 from m2serve.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from m2serve.config.chosen import Choice, Finder
+
 
 @dataclass(frozen=True)
-class Settings(AppGroup, StaticGroup, Mongrel2Group, ProcessGroup, PrivilegesGroup, MasterGroup, StatsGroup, LogGroup):
+class Settings(
+    AppGroup, StaticGroup, Mongrel2Group, ProcessGroup, PrivilegesGroup, MasterGroup, StatsGroup, PluginGroup, LogGroup
+):
     """Every option as an attribute.
 
     ``warnings``, ``notes`` and ``prints`` are for the log, once there is one: likely mistakes and what this
@@ -41,11 +47,22 @@ class Settings(AppGroup, StaticGroup, Mongrel2Group, ProcessGroup, PrivilegesGro
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     prints: tuple[str, ...] = ()
+    plugins: tuple[Chosen, ...] = ()
     origins: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def origin(self, name: str) -> str:
         """Where a setting stands: ``deploy.ini:14``, ``command line`` or ``default``."""
         return ", ".join(dict.fromkeys(self.origins.get(name, ("default",))))
+
+    @property
+    def rows(self) -> tuple[Option, ...]:
+        """All options, those of plugins included."""
+        return (*OPTIONS, *(row for plugin in self.plugins for row in plugin.rows()))
+
+    def value(self, name: str) -> Any:
+        """A setting of that name, also one of a plugin's."""
+        owner = next((one.options for one in self.plugins if hasattr(one.options, name)), self)
+        return getattr(owner, name)
 
 
 @dataclass(frozen=True)
@@ -59,6 +76,7 @@ class Examined:
     settings: Settings
     problems: tuple[str, ...]
     given: tuple[tuple[str, str], ...]
+    table: Table = TABLE
 
 
 def load(
@@ -66,6 +84,7 @@ def load(
     env: Mapping[str, str],
     read_file: Callable[[str], str] = read_text,
     directory: str | None = None,
+    find: Finder | None = None,
 ) -> Settings:
     """The settings from the environment, the command line and the files it names.
 
@@ -77,10 +96,11 @@ def load(
         env: for ``$(NAME)`` and ``UWSGI_NAME``.
         read_file: path to text; raises OSError or ConfigError.
         directory: what relative paths are relative to; by default the current one.
+        find: finds plugins; without it there are none.
 
     Raises: ConfigError: its text has one line for each mistake.
     """
-    examined = examine(argv, env, Outside(read_file=read_file), directory)
+    examined = examine(argv, env, Outside(read_file=read_file), directory, find)
     if examined.problems:
         # A misspelt key is only a warning, but may be the reason of the mistake: both are shown.
         hints = [f"{warning} (warning)" for warning in examined.settings.warnings]
@@ -93,39 +113,68 @@ def examine(
     env: Mapping[str, str],
     outside: Outside,
     directory: str | None = None,
+    find: Finder | None = None,
 ) -> Examined:
     """The same with all that is wrong, instead of an exception.
 
     Args:
         outside: files and the rest of the world.
+        find: finds plugins; without it there are none.
     """
     directory = os.getcwd() if directory is None else directory
-    line = cli.parse(argv)
-    if line.allow_exec:
+    if cli.parse(argv).allow_exec:
         outside = replace(outside, run=outside.run or run_program)
+    if find is not None:
+        outside = outside.remembering()
+    read = _read(argv, env, outside, directory, TABLE)
+    choice = choose(read.builder.values, read.builder.origins, directory, find)
+    if choice.table is not None:
+        # Which options there are is known only now: all is read again.
+        read = _read(argv, env, outside, directory, choice.table)
+    read.builder.problems += choice.problems
+    read.builder.warnings += choice.warnings
+    return _checked(read, directory, choice)
+
+
+@dataclass(frozen=True)
+class _Read:
+    builder: Builder
+    prints: tuple[str, ...]
+    given: tuple[tuple[str, str], ...]
+
+
+def _read(argv: Sequence[str], env: Mapping[str, str], outside: Outside, directory: str, table: Table) -> _Read:
+    line = cli.parse(argv, table)
     expander = Expander(env, partial(outside.fetch, directory=directory))
     reader = Reader(outside, directory, env, machine_magic(directory), expander)
     # A name means its first definition: the command line's come before those of any file.
     for entry in line.entries:
         if entry.key not in GRAMMAR or entry.key in SET or entry.key in SET_PLACEHOLDER:
             expander.define(defining(entry))
-    reader.take([*environment.entries(env), *line.entries])
+    reader.take([*environment.entries(env, table), *line.entries])
     reader.inherit()
     found = reader.findings
-    builder = Builder(expander)
+    builder = Builder(expander, table)
     builder.problems += [*line.problems, *found.problems]
     builder.warnings += found.warnings
     builder.take(found.entries)
     prints = tuple(builder.expand(entry) for entry in found.prints)
     given = tuple((entry.key, builder.expand(entry)) for entry in found.entries)
-    return _checked(builder, directory, prints, given)
+    return _Read(builder, prints, given)
 
 
-def _checked(builder: Builder, directory: str, prints: tuple[str, ...], given: tuple[tuple[str, str], ...]) -> Examined:
+def _checked(read: _Read, directory: str, choice: Choice) -> Examined:
+    builder = read.builder
     _resolve_sockets(builder, directory)
-    notes = builder.close()
+    notes = (*builder.close(), *choice.notes)
+    own = {row.field for row in OPTIONS}
     settings = Settings(
-        **builder.values, warnings=tuple(builder.warnings), notes=notes, prints=prints, origins=builder.origins
+        **{name: value for name, value in builder.values.items() if name in own},
+        warnings=tuple(builder.warnings),
+        notes=notes,
+        prints=read.prints,
+        plugins=choice.chosen(builder.values),
+        origins=builder.origins,
     )
     doubtful = tuple(_located(settings, doubt.fields, doubt.expected) for doubt in doubts(settings, directory))
     settings = replace(settings, warnings=(*settings.warnings, *doubtful))
@@ -134,7 +183,7 @@ def _checked(builder: Builder, directory: str, prints: tuple[str, ...], given: t
         for problem in check(settings, directory)
         if not builder.failed.intersection(problem.fields)
     )
-    return Examined(settings, (*builder.problems, *found), given)
+    return Examined(settings, (*builder.problems, *found), read.given, choice.table or TABLE)
 
 
 def _resolve_sockets(builder: Builder, directory: str) -> None:

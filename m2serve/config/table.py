@@ -13,6 +13,7 @@ from m2serve.config.groups.app import AppGroup
 from m2serve.config.groups.logging import LogGroup
 from m2serve.config.groups.master import MasterGroup
 from m2serve.config.groups.mongrel2 import Mongrel2Group
+from m2serve.config.groups.plugins import PluginGroup
 from m2serve.config.groups.privileges import PrivilegesGroup
 from m2serve.config.groups.process import ProcessGroup
 from m2serve.config.groups.static import StaticGroup
@@ -21,7 +22,7 @@ from m2serve.config.option import Kind, declaration, kind_of
 from m2serve.config.words import CONDITIONS, GRAMMAR, LETTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 GROUPS: tuple[type, ...] = (
     AppGroup,
@@ -31,6 +32,7 @@ GROUPS: tuple[type, ...] = (
     PrivilegesGroup,
     MasterGroup,
     StatsGroup,
+    PluginGroup,
     LogGroup,
 )
 
@@ -54,7 +56,8 @@ class Option:
     compat: bool
 
 
-def _rows(group: type) -> list[Option]:
+def rows_of(group: type) -> list[Option]:
+    """The rows of one dataclass."""
     hints = get_type_hints(group)
     rows = []
     for entry in fields(group):
@@ -76,9 +79,6 @@ def _rows(group: type) -> list[Option]:
     return rows
 
 
-OPTIONS: tuple[Option, ...] = tuple(row for group in GROUPS for row in _rows(group))
-
-
 def _index(options: Sequence[Option]) -> Mapping[str, Option]:
     index: dict[str, Option] = {}
     for row in options:
@@ -89,57 +89,73 @@ def _index(options: Sequence[Option]) -> Mapping[str, Option]:
     return MappingProxyType(index)
 
 
-BY_NAME: Mapping[str, Option] = _index(OPTIONS)
-"""Every spelling, short flags included, to its option."""
+class Table:
+    """Rows, and what is found in them.
+
+    Args: groups: dataclasses of options beside our own, as plugins bring them.
+
+    Raises:
+        ValueError: two options have the same name.
+        TypeError: a field is no option, or nothing is known about its type.
+    """
+
+    def __init__(self, groups: Iterable[type] = ()) -> None:
+        self.options: tuple[Option, ...] = tuple(row for group in (*GROUPS, *groups) for row in rows_of(group))
+        self.by_name: Mapping[str, Option] = _index(self.options)
+        """Every spelling, short flags included, to its option."""
+        self.foreign_rows: tuple[Foreign, ...] = tuple(
+            replace(row, names=names, short="".join(letter for letter in row.short if letter not in self.by_name))
+            for row in ROWS
+            if (names := tuple(name for name in row.names if row.family or name not in self.by_name))
+        )
+        """uWSGI's options that are none of ours, less those that have become ours."""
+        self._foreign_by_name = index(self.foreign_rows)
+        self._families = tuple(row for row in self.foreign_rows if row.family)
+
+    def lookup(self, key: str) -> Option | None:
+        """The option for a long name or alias; short flags are for the command line alone."""
+        return self.by_name.get(key) if len(key) > 1 else None
+
+    def foreign(self, key: str, text: str = "") -> Foreign | None:
+        """The row about an option of uWSGI's with this value, if we know it."""
+        rows = (*self._foreign_by_name.get(key, ()), *self._families) if len(key) > 1 else ()
+        return next((row for row in rows if row.is_about(key, text)), None)
+
+    def metavar(self, name: str) -> str | None:
+        """What follows a long name on the command line: empty for a flag, None when the name is unknown."""
+        option = self.lookup(name)
+        if option is not None:
+            return option.metavar
+        if name in GRAMMAR:
+            return GRAMMAR[name].metavar
+        row = self.foreign(name)
+        return None if row is None else row.metavar
+
+    def long_name(self, letter: str) -> str | None:
+        """The long name of a short flag."""
+        if letter in self.by_name:
+            return self.by_name[letter].name
+        if letter in self._foreign_by_name:
+            return self._foreign_by_name[letter][0].name
+        return LETTERS.get(letter)
+
+    def nearest(self, key: str) -> str | None:
+        """The known name that looks most like *key*, if one does."""
+        name = key.lower().replace("_", "-")
+        if name in MEANT:
+            return MEANT[name]
+        known = [name for name in (*self.by_name, *GRAMMAR, *CONDITIONS, *self._foreign_by_name) if len(name) > 1]
+        found = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+        return found[0] if found else None
 
 
-FOREIGN: tuple[Foreign, ...] = tuple(
-    replace(row, names=names, short="".join(letter for letter in row.short if letter not in BY_NAME))
-    for row in ROWS
-    if (names := tuple(name for name in row.names if row.family or name not in BY_NAME))
-)
-"""uWSGI's options that are none of ours, less those that have become ours."""
-
-_FOREIGN_BY_NAME = index(FOREIGN)
-_FAMILIES = tuple(row for row in FOREIGN if row.family)
-
-
-def lookup(key: str) -> Option | None:
-    """The option for a long name or alias; short flags are for the command line alone."""
-    return BY_NAME.get(key) if len(key) > 1 else None
-
-
-def foreign(key: str, text: str = "") -> Foreign | None:
-    """The row about an option of uWSGI's with this value, if we know it."""
-    rows = (*_FOREIGN_BY_NAME.get(key, ()), *_FAMILIES) if len(key) > 1 else ()
-    return next((row for row in rows if row.is_about(key, text)), None)
-
-
-def metavar(name: str) -> str | None:
-    """What follows a long name on the command line: empty for a flag, None when the name is unknown."""
-    option = lookup(name)
-    if option is not None:
-        return option.metavar
-    if name in GRAMMAR:
-        return GRAMMAR[name].metavar
-    row = foreign(name)
-    return None if row is None else row.metavar
-
-
-def long_name(letter: str) -> str | None:
-    """The long name of a short flag."""
-    if letter in BY_NAME:
-        return BY_NAME[letter].name
-    if letter in _FOREIGN_BY_NAME:
-        return _FOREIGN_BY_NAME[letter][0].name
-    return LETTERS.get(letter)
-
-
-def nearest(key: str) -> str | None:
-    """The known name that looks most like *key*, if one does."""
-    name = key.lower().replace("_", "-")
-    if name in MEANT:
-        return MEANT[name]
-    known = [name for name in (*BY_NAME, *GRAMMAR, *CONDITIONS, *_FOREIGN_BY_NAME) if len(name) > 1]
-    found = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-    return found[0] if found else None
+TABLE = Table()
+"""Ours alone, without those of any plugin."""
+OPTIONS = TABLE.options
+FOREIGN = TABLE.foreign_rows
+BY_NAME = TABLE.by_name
+lookup = TABLE.lookup
+foreign = TABLE.foreign
+metavar = TABLE.metavar
+long_name = TABLE.long_name
+nearest = TABLE.nearest

@@ -16,6 +16,7 @@ from m2serve.master.board import Slot
 from m2serve.master.child import Child, ChildKind, ChildState
 from m2serve.master.generation import Generation, GenerationState, ReloadKind
 from m2serve.master.policies.respawn import FIRST_DELAY, delay_after
+from m2serve.plugin.hooks import Hooks
 from m2serve.transports.node import WorkerPost
 from m2serve.wire.link import Verb
 
@@ -43,6 +44,7 @@ class Actor:
     threads: int
     finished: ExitCode | None = None
     """Set when nothing is left to do."""
+    hooks: Hooks = field(default_factory=Hooks)
     _keys: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -90,6 +92,7 @@ class Actor:
         for number in range(1, 2 if kind is ReloadKind.CHAIN else self.processes + 1):
             self._add_slot(generation, WorkerId(number), now)
         if generation.number > 1:
+            self.hooks("reload", kind=kind.value, generation=generation.number)
             log.info("%s: generation %d starts beside the old one", kind.value, generation.number)
 
     def _add_slot(self, generation: Generation, worker: WorkerId, now: Seconds) -> None:
@@ -109,6 +112,7 @@ class Actor:
             # Tests wait for this line.
             log.error("chain reload given up: %s; %d new workers go on beside the old ones", reason, kept)
             self.board.last_reload = f"chain reload given up: {reason}"
+            self.hooks("reload_failed", kind=generation.kind.value, reason=reason)
 
     def _serve(self, generation: Generation, now: Seconds) -> None:
         generation.move(GenerationState.SERVING, "all ready")
@@ -117,6 +121,7 @@ class Actor:
         self.board.last_reload = ""
         # Tests wait for this line.
         log.info("all %d workers ready in %.2f s", generation.size, now - generation.started)
+        self.hooks("serving", generation=generation.number, seconds=now - generation.started)
 
     def _retire(self, generation: Generation, reason: str, given_up: bool) -> None:
         generation.move(GenerationState.RETIRING, reason)
@@ -128,6 +133,7 @@ class Actor:
             # Tests wait for this line.
             log.error("%s given up: %s; the old generation goes on", generation.kind.value, reason)
             self.board.last_reload = f"{generation.kind.value} given up: {reason}"
+            self.hooks("reload_failed", kind=generation.kind.value, reason=reason)
 
     def _spawn(self, slot: Slot, now: Seconds) -> None:
         child = Child(slot.kind, next(self._keys), slot.name, slot.generation, slot.worker, started=now)
@@ -154,6 +160,7 @@ class Actor:
             self._fork_worker(child)
 
     def _fork_worker(self, child: Child) -> None:
+        self.hooks("spawn", worker=child.worker, key=child.key)
         post = WorkerPost.create(child.key, child.worker, self.threads)
         try:
             child.pid, child.link = self.spawner.worker(post)

@@ -104,6 +104,8 @@ class Loop:
         self.board.children.remove(child)
         if child.kind is not ChildKind.DAEMON:
             self.board.last_burial = now
+        if child.kind is ChildKind.WORKER:
+            self.actor.hooks("gone", worker=child.worker, key=child.key, pid=child.pid, reason=str(death))
         self.inbox.buried(child)
         generation = self.board.generation(child.generation)
         if generation is not None and not expected:

@@ -22,18 +22,21 @@ from m2serve.master.generation import ReloadKind
 from m2serve.master.inbox import Inbox
 from m2serve.master.loop import Loop, clock
 from m2serve.master.meter import Meter, limits
+from m2serve.master.pages import PageServer
 from m2serve.master.pidfile import PidFiles
 from m2serve.master.scores import Scores
 from m2serve.master.service import Service
 from m2serve.master.signals import SignalQueue
 from m2serve.master.spawn import Entries, Spawner
 from m2serve.master.stats import StatsServer
+from m2serve.master.ticks import Ticks
 from m2serve.master.told import Told
 from m2serve.master.touch import Touch, watched
 from m2serve.mongrel2.configdb import prepare
 from m2serve.mongrel2.fronts import fronts
 from m2serve.mongrel2.soundness import examine
 from m2serve.observe.log import move, reopens
+from m2serve.plugin.hooks import Hooks
 from m2serve.system.background import Launch
 from m2serve.system.fds import close_quietly
 from m2serve.system.notify import Notifier
@@ -62,6 +65,7 @@ class Server:
         entries: what children run; tests bring their own.
         rights: whom the processes become once everything is made that root has to make.
         launch: who waits to be told that it serves.
+        hooks: what plugins have registered.
     """
 
     def __init__(
@@ -70,11 +74,13 @@ class Server:
         entries: Entries = _ENTRIES,
         rights: Privileges = _UNCHANGED,
         launch: Launch | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         self._settings = settings
         self._entries = entries
         self._rights = rights
         self._launch = launch or Launch()
+        self._hooks = hooks or Hooks()
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code."""
@@ -87,13 +93,13 @@ class Server:
         pidfiles = PidFiles(settings.pidfile, settings.safe_pidfile, board, settings.pidfile2, own)
         commands = Commands(settings, board, pidfiles)
         fifo = Fifo(settings.master_fifo, commands, own)
-        stats = _stats(settings, own)
+        listeners = _listeners(settings, self._hooks, own)
         service = Service(board, Notifier.take(os.environ, os.getpid()))
         daemons: tuple[DaemonSpec, ...] = ()
         node: NodeFds | None = None
         try:
-            if stats is not None:
-                stats.listen()
+            for listener in listeners:
+                listener.listen()
             pidfiles.write_first()
             fifo.open()
             self._change_user(pidfiles)
@@ -106,7 +112,7 @@ class Server:
             touch = Touch(watched(settings), commands)
             touch.begin(clock())
             attachments = [pidfiles, fifo, touch, service, Told(self._launch, board, settings.daemonize2 is not None)]
-            code = self._serve(settings, board, commands, attachments, node, daemons, stats)
+            code = self._serve(settings, board, commands, attachments, node, daemons, listeners)
             self._launch.failed(code, f"the server ended with exit code {int(code)}; its log says why")
             return code
         except ConfigError as error:
@@ -114,8 +120,8 @@ class Server:
             self._launch.failed(ExitCode.CONFIG, f"nothing was started: {error}")
             return ExitCode.CONFIG
         finally:
-            if stats is not None:
-                stats.close()
+            for listener in listeners:
+                listener.close()
             fifo.close()
             pidfiles.remove()
             if node is not None:
@@ -154,23 +160,25 @@ class Server:
         attachments: Sequence[Attachment],
         node: NodeFds,
         daemons: tuple[DaemonSpec, ...],
-        stats: StatsServer | None,
+        listeners: Sequence[StatsServer],
     ) -> int:
         signals = SignalQueue()
         scores = Scores(board, node, settings.queue_limit, [" ".join(spec.argv) for spec in daemons])
-        if stats is not None:
-            stats.snapshot = scores.snapshot
+        for listener in listeners:
+            listener.snapshot = scores.snapshot
         rights = self._rights if settings.master_as_root else _UNCHANGED
-        spawner = Spawner(settings, self._entries, node, lambda: _abandon(board, stats), rights)
-        actor = Actor(board, node, spawner, daemons, settings.processes, settings.threads)
+        spawner = Spawner(settings, self._entries, node, lambda: _abandon(board, listeners), rights)
+        actor = Actor(board, node, spawner, daemons, settings.processes, settings.threads, hooks=self._hooks)
         inbox = Inbox(board, node)
         signals.install()
         try:
+            self._hooks("start")
             _furnish(board, daemons)
             actor.open_generation(ReloadKind.GRACEFUL, clock())
-            attachments = [*attachments, scores, Meter(board, scores)]
-            attachments += [] if stats is None else [stats]
+            attachments = [*attachments, scores, Meter(board, scores), *listeners]
+            attachments += [Ticks(self._hooks.ticks, scores.snapshot)] if self._hooks.ticks else []
             code = Loop(board, actor, inbox, signals, DaemonOutput("mongrel2"), commands, attachments).run()
+            self._hooks("exit", code=code)
             log.info("goodbye: exit code %d", code)
             return code
         except Exception:
@@ -198,24 +206,29 @@ def _furnish(board: Board, daemons: tuple[DaemonSpec, ...]) -> None:
         board.slots.append(Slot(ChildKind.DISPATCHER, "dispatcher"))
 
 
-def _stats(settings: Settings, own: Callable[[str], None] | None) -> StatsServer | None:
-    if settings.stats is None:
-        return None
-    # Removed at exit, from wherever we are then.
-    address = settings.stats.resolved(os.getcwd())
-    return StatsServer(
-        address,
-        http=settings.stats_http,
-        minified=settings.stats_minified,
-        cores=not settings.stats_no_cores,
-        own=own,
-    )
+def _listeners(settings: Settings, hooks: Hooks, own: Callable[[str], None] | None) -> list[StatsServer]:
+    """Who tells about the server: the statistics, and pages of plugins."""
+    here = os.getcwd()  # removed at exit, from wherever we are then
+    found: list[StatsServer] = []
+    if settings.stats is not None:
+        server = StatsServer(
+            settings.stats.resolved(here),
+            http=settings.stats_http,
+            minified=settings.stats_minified,
+            cores=not settings.stats_no_cores,
+            own=own,
+        )
+        found.append(server)
+    for page in hooks.pages:
+        what = f"page of {page.call.plugin}"
+        found.append(PageServer(page.address.resolved(here), own=own, what=what, page=page))
+    return found
 
 
-def _abandon(board: Board, stats: StatsServer | None) -> None:
+def _abandon(board: Board, listeners: Sequence[StatsServer]) -> None:
     """In a forked child: let go of what belongs to the master."""
     for child in board.children:
         if child.link is not None:
             child.link.abandon()
-    if stats is not None:
-        stats.abandon()
+    for listener in listeners:
+        listener.abandon()

@@ -43,12 +43,17 @@ _HTTP: Final = (
 
 
 @dataclass(eq=False)
-class _Client:
+class Client:
+    """Somebody who has connected."""
+
     sock: socket.socket
     deadline: Seconds
-    rest: memoryview
-    """Not sent yet. When it is empty our half is closed, and what he sends is read away until he closes his: closing
-    with unread bytes would be a reset, and might cost him the document."""
+    rest: memoryview = field(default_factory=lambda: memoryview(b""))
+    """Not sent yet."""
+    heard: bytes = b""
+    answered: bool = False
+    """Nothing comes after ``rest``. When that has left our half is closed, and what he sends is read away until he
+    closes his: closing with unread bytes would be a reset, and might cost him the document."""
 
 
 @dataclass(eq=False)
@@ -68,9 +73,11 @@ class StatsServer(Attachment):
     cores: bool = True
     own: Callable[[str], None] | None = None
     """Gives the socket's file to the user who is to remove it."""
+    what: str = "statistics"
+    """For the log."""
     _listener: socket.socket | None = None
     _inode: tuple[int, int] | None = None
-    _clients: dict[int, _Client] = field(default_factory=dict)
+    _clients: dict[int, Client] = field(default_factory=dict)
     _made: Seconds | None = None
     _data: bytes = b""
 
@@ -80,7 +87,7 @@ class StatsServer(Attachment):
         try:
             listener = socket.socket(family, socket.SOCK_STREAM)
         except OSError as error:
-            raise ConfigError(f"stats {self.address}: {error.strerror}") from error
+            raise ConfigError(f"{self.what} at {self.address}: {error.strerror}") from error
         try:
             if family == socket.AF_UNIX:
                 _remove_stale(self.address.path)
@@ -91,7 +98,7 @@ class StatsServer(Attachment):
         except OSError as error:
             listener.close()
             # A name that cannot be looked up has no strerror of its own.
-            raise ConfigError(f"stats {self.address}: cannot listen: {error.strerror or error}") from error
+            raise ConfigError(f"{self.what} at {self.address}: cannot listen: {error.strerror or error}") from error
         listener.setblocking(False)
         self._listener = listener
         if self.address.is_file:
@@ -99,7 +106,7 @@ class StatsServer(Attachment):
             if self.own is not None:
                 self.own(self.address.path)
         # Tests wait for this line.
-        log.info("statistics at %s", self.address)
+        log.info("%s at %s", self.what, self.address)
 
     def polled(self) -> Mapping[int, int]:
         wanted = {fd: select.POLLOUT if client.rest else select.POLLIN for fd, client in self._clients.items()}
@@ -110,7 +117,7 @@ class StatsServer(Attachment):
     def ready(self, fd: int, now: Seconds) -> None:
         client = self._clients.get(fd)
         if client is not None:
-            self._go_on(client)
+            self._go_on(client, now)
         elif self._listener is not None and fd == self._listener.fileno():
             self._accept(now)
 
@@ -151,9 +158,19 @@ class StatsServer(Attachment):
             except OSError:
                 return  # nobody any more; or he has gone already; or there are no descriptors left
             sock.setblocking(False)
-            client = _Client(sock, Seconds(now + PATIENCE), memoryview(self._document(now)))
+            client = Client(sock, Seconds(now + PATIENCE))
             self._clients[sock.fileno()] = client
-            self._go_on(client)
+            self._greet(client, now)
+            self._go_on(client, now)
+
+    def _greet(self, client: Client, now: Seconds) -> None:
+        """He has connected."""
+        client.rest, client.answered = memoryview(self._document(now)), True
+
+    def _hear(self, client: Client, data: bytes, now: Seconds) -> None:
+        """He says something; empty: no more."""
+        if not data:
+            self._drop(client)
 
     def _document(self, now: Seconds) -> bytes:
         assert self.snapshot is not None
@@ -163,20 +180,20 @@ class StatsServer(Attachment):
             self._made = now
         return self._data
 
-    def _go_on(self, client: _Client) -> None:
+    def _go_on(self, client: Client, now: Seconds) -> None:
         try:
             if client.rest:
                 client.rest = client.rest[client.sock.send(client.rest) :]
-                if not client.rest:
+                if not client.rest and client.answered:
                     client.sock.shutdown(socket.SHUT_WR)
-            elif not client.sock.recv(65536):
-                self._drop(client)
+            else:
+                self._hear(client, client.sock.recv(65536), now)
         except BlockingIOError:
             pass
         except OSError:
             self._drop(client)
 
-    def _drop(self, client: _Client) -> None:
+    def _drop(self, client: Client) -> None:
         del self._clients[client.sock.fileno()]
         client.sock.close()
 

@@ -46,6 +46,7 @@ class Cycle:
     Args:
         bodies: by kind of delivery, how a body is got that does not lie in the message.
         sheet: where the threads say what they do.
+        ended: what plugins want to be told of each request, or None.
     """
 
     def __init__(
@@ -57,10 +58,12 @@ class Cycle:
         workers: int,
         bodies: Mapping[int, Callable[[Delivery, Request], Body]],
         sheet: Sheet,
+        ended: Callable[..., None] | None = None,
     ) -> None:
         self._gateway = gateway
         self._bodies = bodies
         self._access = access
+        self._ended = ended
         self._served = served[: max(worker, workers) + 1]
         self._worker = worker
         self._mine = 0
@@ -135,6 +138,8 @@ class Cycle:
             if outcome.app == FILE:
                 cell[sheets.FILES] += 1
             outcome = self._special(core, outcome)
+        if self._ended is not None:
+            self._ended(core, outcome.status, spent, outcome.body_bytes + outcome.header_bytes, request)
         if access is not None:
             with self._count:
                 mine = self._next_line()
@@ -150,6 +155,9 @@ class Cycle:
                 self._cells[aside][_SENT] += outcome.body_bytes + outcome.header_bytes
                 outcome = self._special(aside, outcome)
                 mine = self._next_line()
+            if self._ended is not None:
+                sent = outcome.body_bytes + outcome.header_bytes
+                self._ended(core, outcome.status, _now() - started, sent, request)
             if self._access is not None:
                 self._record(self._access, request, outcome, core, wall, started, mine)
         finally:

@@ -22,6 +22,7 @@ from m2serve.gateways.files.search import StaticFiles
 from m2serve.gateways.wsgi import WsgiGateway
 from m2serve.observe.access import AccessLog
 from m2serve.observe.log import reclaim
+from m2serve.plugin.hooks import Hooks
 from m2serve.transports.card import STREAM, UPLOAD, Card
 from m2serve.transports.direct import DirectSubscription
 from m2serve.transports.dispatched import MailRoom, MailSubscription
@@ -45,11 +46,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("m2serve.worker")
 
 
-def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost) -> int:
+def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: Hooks | None = None) -> int:
     """Load the application, serve until drained; gives the exit code."""
     base = os.path.join(os.getcwd(), settings.chdir or "")  # the application may go elsewhere
+    hooks = hooks or Hooks()
     wake, bell = _wake_socket()
     _take_signals(bell)
+    hooks("fork", worker=post.worker, key=post.key)
     started = time.monotonic()
     try:
         mounts = _load(settings, link)
@@ -70,6 +73,7 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost) -> int:
         settings.processes,
         {UPLOAD: uploads.open, STREAM: streams.open},
         Sheet(post.sheet_fd, settings.threads),
+        hooks.per_request(),
     )
     identities = [uuid.uuid4() for _ in range(settings.threads)]
     crew: socket.socket | None = None
@@ -95,6 +99,7 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost) -> int:
         )
         threads.append(thread)
         thread.start()
+    hooks("ready", worker=post.worker)
     link.send(
         Verb.READY,
         {
@@ -104,6 +109,7 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost) -> int:
         },
     )
     service.run()
+    hooks("worker_exit", worker=post.worker)
     logging.shutdown()
     return ExitCode.MASTER_LOST if service.master_lost else ExitCode.OK
 

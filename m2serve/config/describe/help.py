@@ -6,10 +6,11 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from m2serve.config.describe.rows import default, doc, groups
+from m2serve.config.table import TABLE
 from m2serve.config.words import GRAMMAR
 
 if TYPE_CHECKING:
-    from m2serve.config.table import Option
+    from m2serve.config.table import Option, Table
 
 _WIDTH = 79
 _COLUMN = 30
@@ -30,10 +31,10 @@ do m2serve(1) and docs/options.md.
 """
 
 
-def help_text() -> str:
+def help_text(table: Table = TABLE) -> str:
     """The whole text, no line longer than a terminal."""
     lines = [_USAGE]
-    for title, options in groups():
+    for title, options in groups(table):
         lines.append(f"{title}:")
         for option in options:
             lines += _entry(_flags(option), _doc(option))

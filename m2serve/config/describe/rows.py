@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from m2serve.config.table import FOREIGN, OPTIONS, Option
+from m2serve.config.table import FOREIGN, TABLE, Option, Table
 from m2serve.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ GRAMMAR = (
 )
 
 
-def groups() -> Iterator[tuple[str, Iterator[Option]]]:
+def groups(table: Table = TABLE) -> Iterator[tuple[str, Iterator[Option]]]:
     """The options by group, with its title."""
-    return groupby(OPTIONS, key=lambda option: option.group)
+    return groupby(table.options, key=lambda option: option.group)
 
 
 def foreign_rows(fate: Fate) -> list[Foreign]:

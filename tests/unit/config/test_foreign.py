@@ -89,9 +89,6 @@ def test_letters() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "fate"),
     [
-        ("plugins", "python3", Fate.NEEDLESS),
-        ("plugins", "python3, http,logfile", Fate.NEEDLESS),
-        ("plugins", "python3,php", Fate.ELSEWHERE),
         ("hook-master-start", "unix_signal:15 gracefully_kill_them_all", Fate.NEEDLESS),
         ("hook-master-start", "exec:touch x", Fate.MISSING),
         ("cheaper-busyness-backlog-alert", "3", Fate.MISSING),
