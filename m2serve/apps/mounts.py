@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from m2serve.apps.imports import import_first
 from m2serve.apps.loader import WSGIApp, load
 from m2serve.config.values import AppRef, Mount
 
@@ -61,12 +62,14 @@ def references(settings: Settings) -> tuple[Mount, ...]:
 
 
 def load_all(settings: Settings) -> Mounts:
-    """Load every application, in the order of the settings; in a worker, after ``prepare``.
+    """Load every application, in the order of the settings, and before them what is to be imported first; in a
+    worker, after ``prepare``.
 
     An application mounted twice is loaded once.
 
     Raises: AppLoadError: the first one that failed.
     """
+    import_first(settings)
     loaded: dict[AppRef, WSGIApp] = {}
     mounted = references(settings)
     for mount in mounted:

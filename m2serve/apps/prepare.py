@@ -7,7 +7,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from m2serve.errors import AppLoadError
+from m2serve.apps.variables import set_variables
+from m2serve.apps.virtualenv import enter
+from m2serve.config.virtualenv import inspect
+from m2serve.errors import AppLoadError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,15 +21,23 @@ if TYPE_CHECKING:
 def prepare(settings: Settings) -> None:
     """Set the environment, change the directory, put the search path in order; in a worker only.
 
-    Raises: AppLoadError: the directory cannot be entered.
+    Raises: AppLoadError: a directory cannot be used.
     """
-    os.environ.update((variable.name, variable.value) for variable in settings.env)
+    set_variables(settings, os.getcwd())
     if settings.chdir is not None:
         try:
             os.chdir(settings.chdir)
         except OSError as error:
             raise AppLoadError(f"chdir {settings.chdir}: {error.strerror}") from error
     directory = os.getcwd()
+    if settings.virtualenv is not None:
+        try:
+            enter(inspect(os.path.normpath(os.path.join(directory, os.path.expanduser(settings.virtualenv)))))
+        except ConfigError as error:
+            # it was looked at before anything was started, and has changed since
+            raise AppLoadError(f"virtualenv {settings.virtualenv}: {error}") from error
+    if settings.pyargv is not None:
+        sys.argv[:] = ["m2serve", *settings.pyargv.split()]
     # uWSGI's order: pythonpath as given, then the current directory, then Python's own.
     front = [*_expanded(settings.pythonpath, directory), directory]
     sys.path[:] = list(dict.fromkeys([*front, *sys.path]))

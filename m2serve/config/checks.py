@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from m2serve.config.values import is_attribute
+from m2serve.config.virtualenv import inspect
+from m2serve.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +36,7 @@ def check(settings: Settings, directory: str) -> list[Problem]:
         _lifetimes,
         _mounts,
         _directories,
+        _virtualenv,
         _files,
         _mongrel2,
         _database,
@@ -101,6 +104,18 @@ def _place(settings: Settings, directory: str, path: str) -> str:
     if settings.chroot is None:
         return os.path.join(directory, path)
     return os.path.join(directory, settings.chroot, os.path.join("/", path)[1:])
+
+
+def _virtualenv(settings: Settings, directory: str) -> Iterator[Problem]:
+    for path in settings.envdir:
+        if not os.path.isdir(os.path.join(directory, path)):
+            yield Problem(("envdir",), f"{path!r}: expected an existing directory")
+    base = os.path.join(directory, settings.chdir or "")
+    if settings.virtualenv is not None and os.path.isdir(base):
+        try:
+            inspect(os.path.join(base, os.path.expanduser(settings.virtualenv)))
+        except ConfigError as error:
+            yield Problem(("virtualenv", "chdir"), f"{settings.virtualenv!r}: {error}")
 
 
 def _files(settings: Settings, directory: str) -> Iterator[Problem]:

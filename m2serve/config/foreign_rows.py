@@ -93,21 +93,14 @@ PROCESSES = (
 )
 
 APPLICATION = (
-    _missing("virtualenv home venv pyhome", "DIR", "run m2serve with that environment's Python instead", "H"),
     _needless("binary-path", "PATH", "m2serve loads no plugins of uWSGI's"),
-    _missing("unenv", "NAME", "the variable stays"),
-    _missing("envdir early-envdir", "DIR", "no variables are read there; name them with env"),
-    _missing(
-        "import pyimport shared-import py-import python-import shared-pyimport shared-py-import shared-python-import",
-        "MODULE",
-        "import it in the application's own module",
-    ),
+    _elsewhere("early-envdir", "DIR", "envdir sets the same variables; $(NAME) in a file does not see them"),
     _elsewhere(
         "paste ini-paste ini-paste-logged",
         "SPEC",
         "name a Python file with wsgi-file that says application = paste.deploy.loadapp(...)",
     ),
-    _elsewhere("pecan eval pyargv pymodule-alias", "TEXT", "write it into the Python file that wsgi-file names"),
+    _elsewhere("pecan eval", "TEXT", "write it into the Python file that wsgi-file names"),
     _elsewhere("worker-mount", "/PREFIX=APP", "mount is the same here: every application is loaded in the workers"),
     _elsewhere("no-site", "", "start m2serve with python -S -m m2serve"),
     _elsewhere("optimize", "N", "start m2serve with PYTHONOPTIMIZE set", "O"),

@@ -107,6 +107,28 @@ class EnvironmentVariable(NamedTuple):
         return f"{self.name}={self.value}"
 
 
+class ModuleAlias(NamedTuple):
+    """A name under which a module can be imported."""
+
+    name: str
+    target: str
+    """A module, or a file."""
+
+    @classmethod
+    def parse(cls, text: str) -> ModuleAlias:
+        """Read ``name=module`` or ``name=file.py``.
+
+        Raises: ConfigError: with what was expected.
+        """
+        name, separator, target = (part.strip() for part in text.partition("="))
+        if not separator or not target or not is_attribute(name):
+            raise ConfigError("expected name=module or name=file.py")
+        return cls(name, target)
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.target}"
+
+
 class PostLimit(NamedTuple):
     """How large a request's body may be below a prefix of the URL path; the prefix is empty for the root."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -120,12 +121,15 @@ WITH_FILES = ("nginx-static", "moinmoin")
 """Their applications are files."""
 
 
-def test_files_of_real_deployments_serve(mongrel2: Mongrel2, start_server: Callable[..., Server]) -> None:
-    """Only what this machine does not have is replaced: directory, application, door, user, and the
+@pytest.mark.parametrize("names", [REAL[:4], REAL[4:], WITH_FILES], ids=lambda names: names[0])
+def test_files_of_real_deployments_serve(
+    mongrel2: Mongrel2, start_server: Callable[..., Server], names: tuple[str, ...]
+) -> None:
+    """Only what this machine does not have is replaced: directory, application, door, user, environment, and the
     number of processes."""
-    here = ("--chdir", str(APPS), "--callable", "application", "-p", "1", "--threads", "2")
+    here = ("--chdir", str(APPS), "--callable", "application", "-p", "1", "--threads", "2", "-H", sys.prefix)
     here += ("--uid", str(os.getuid()), "--gid", str(os.getgid()))
-    for name in (*REAL, *WITH_FILES):
+    for name in names:
         application = ("--module", "probe") if name in REAL else ("--wsgi-file", "probe.py")
         server = start_server(
             f"{name}.ini", *here, *application, "--zmq", mongrel2.pair, cwd=CORPUS, environment=ENVIRONMENT

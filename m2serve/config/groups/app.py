@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from m2serve.config.option import compatible, option
-from m2serve.config.values import AppRef, EnvironmentVariable, Mount, PostLimit
+from m2serve.config.values import AppRef, EnvironmentVariable, ModuleAlias, Mount, PostLimit
 from m2serve.ids import Seconds
 
 
@@ -45,5 +45,28 @@ class AppGroup:
         names=("python-path", "pp"),
         metavar="DIR",
     )
+    virtualenv: str | None = option(
+        None,
+        "Virtual environment whose packages the application gets; made for the Python that runs m2serve.",
+        names=("home", "venv", "pyhome", "H"),
+        metavar="DIR",
+    )
     env: tuple[EnvironmentVariable, ...] = option((), "Environment variable for the application.", metavar="NAME=VALUE")
+    envdir: tuple[str, ...] = option(
+        (), "Directory with a file for each variable, as daemontools has it; env comes after it.", metavar="DIR"
+    )
+    unenv: tuple[str, ...] = option((), "Environment variable to be taken away, after env.", metavar="NAME")
+    pyimport: tuple[str, ...] = option(
+        (),
+        "Module, or Python file, to be imported before the application; one that fails is told in the log.",
+        names=(
+            *("import", "py-import", "python-import"),
+            *("shared-import", "shared-pyimport", "shared-py-import", "shared-python-import"),
+        ),
+        metavar="MODULE",
+    )
+    pymodule_alias: tuple[ModuleAlias, ...] = option(
+        (), "Another name under which a module, or a Python file, can be imported.", metavar="NAME=MODULE"
+    )
+    pyargv: str | None = option(None, "What the application finds in sys.argv, divided at blanks.", metavar="WORDS")
     manage_script_name: bool = compatible(True, "the prefix of a mount is always split off into SCRIPT_NAME")
