@@ -9,6 +9,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from gate import pass_gate
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -95,6 +97,12 @@ def pid(environ: Environ, start: Start, rest: str) -> Iterable[bytes]:
     return [f"{os.getpid()} {threading.current_thread().name}".encode()]
 
 
+def until(environ: Environ, start: Start, rest: str) -> Iterable[bytes]:
+    """``/until/<path>``: as ``pid``, when there is a file of that name."""
+    pass_gate(rest)
+    return pid(environ, start, "")
+
+
 def leave(environ: Environ, start: Start, rest: str) -> Iterable[bytes]:
     sys.exit("left on purpose")
 
@@ -164,6 +172,7 @@ _PATHS: dict[str, Callable[[Environ, Start, str], Iterable[bytes]]] = {
     "gen": generate,
     "close-log": close_log,
     "pid": pid,
+    "until": until,
     "exit": leave,
     "die": die,
     "big": big,

@@ -26,6 +26,10 @@ def told(name):
     return os.path.exists(os.path.join(directory, name))
 
 
+def tell(name):
+    open(os.path.join(directory, name), "w").close()
+
+
 def is_open(fd):
     """Not the descriptor by which the list was read."""
     try:
@@ -55,10 +59,11 @@ def worker(settings, link, node, post):
     if told("hang"):
         while hear(link) is not EOF:
             pass
-    if told("fail"):
+    if told("fail") or (told("fail-later") and told("began")):
         link.send(Verb.FAILED, {"traceback": "Traceback of the test", "summary": "no module named nothing"})
         if settings.need_app:
             return ExitCode.APP_LOAD
+    tell("began")
     link.send(Verb.READY, {"threads": [f"uuid-{post.key}"], "apps": [], "seconds": 0.01})
     if told("leave"):
         os.unlink(os.path.join(directory, "leave"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from support.server import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from support.mongrel2 import Mongrel2
     from support.server import Server
@@ -39,27 +41,35 @@ def hold(mongrel2: Mongrel2) -> Iterator[Callable[[str, int], list[Connection]]]
         client.close()
 
 
+def answered(clients: list[Connection]) -> int:
+    """How many of them have something to read."""
+    return len(select.select([client.socket for client in clients], [], [], 0)[0])
+
+
 def test_one_slow_request_holds_up_nobody(
-    mongrel2: Mongrel2, serve: Callable[..., Server], hold: Callable[[str, int], list[Connection]]
+    mongrel2: Mongrel2, serve: Callable[..., Server], hold: Callable[[str, int], list[Connection]], tmp_path: Path
 ) -> None:
     """Mongrel2 deals requests out in turn; a thread that got one behind the slow one would keep it waiting."""
-    serve(mongrel2, processes=2, threads=1, options=QUIET)
-    (slow,) = hold("/sleep/1.5", 1)
+    server = serve(mongrel2, processes=2, threads=1, options=QUIET)
+    (slow,) = hold(f"/until{tmp_path}/gate", 1)
+    server.wait_log("^begun")
     for _ in range(100):
-        assert get(mongrel2.address).seconds < 0.5
-    assert slow.read().text == "/sleep/1.5"
+        assert get(mongrel2.address).status == 200
+    assert not answered([slow])
+    (tmp_path / "gate").touch()
+    assert slow.read().status == 200
 
 
 def test_a_busy_worker_gets_no_more_than_its_threads(
-    mongrel2: Mongrel2, serve: Callable[..., Server], hold: Callable[[str, int], list[Connection]]
+    mongrel2: Mongrel2, serve: Callable[..., Server], hold: Callable[[str, int], list[Connection]], tmp_path: Path
 ) -> None:
     server = serve(mongrel2, processes=2, threads=3, options=QUIET)
-    clients = hold("/pid/0.3", 12)
-    answers = [client.read().text.split() for client in clients]
-    # two rounds of six: each thread of each worker twice
-    assert Counter(tuple(answer) for answer in answers) == {
-        (str(pid), f"core-{core}"): 2 for pid in server.pids("worker").values() for core in range(3)
-    }
+    first, second = hold(f"/until{tmp_path}/first", 6), hold(f"/until{tmp_path}/second", 6)
+    everybody = {(str(pid), f"core-{core}") for pid in server.pids("worker").values() for core in range(3)}
+    for clients, gate in ((first, "first"), (second, "second")):
+        wait_until(lambda gate=gate: server.log.count(f"{gate}\n") == 6, 20, f"six that have begun: {gate}")
+        (tmp_path / gate).touch()
+        assert {tuple(client.read().text.split()) for client in clients} == everybody
 
 
 def test_the_work_is_spread(mongrel2: Mongrel2, serve: Callable[..., Server]) -> None:
@@ -68,7 +78,7 @@ def test_the_work_is_spread(mongrel2: Mongrel2, serve: Callable[..., Server]) ->
         load.more(400)
     share = Counter(result.body.split()[0].decode() for result in load.results)
     assert set(share) == {str(pid) for pid in server.pids("worker").values()}
-    assert min(share.values()) > len(load.results) / 8, share
+    assert min(share.values()) > len(load.results) / 20, share
 
 
 def test_what_no_thread_can_take_waits(mongrel2: Mongrel2, serve: Callable[..., Server]) -> None:
@@ -76,25 +86,29 @@ def test_what_no_thread_can_take_waits(mongrel2: Mongrel2, serve: Callable[..., 
     with Load(mongrel2.address, "/sleep/0.02", clients=16) as load:
         load.more(200)
     assert set(load.summary()) == {"200"}
-    # 16 clients, two threads: each waits for the eight before it, and for no more
-    assert load.worst() < 8 * 0.02 * 4
+    # each waits for those before it: one that waited for all would be overtaken by nearly all of the 200
+    assert load.overtaken() < 100
 
 
 def test_beyond_the_queue_limit_is_503(
-    mongrel2: Mongrel2, serve: Callable[..., Server], hold: Callable[[str, int], list[Connection]]
+    mongrel2: Mongrel2, serve: Callable[..., Server], hold: Callable[[str, int], list[Connection]], tmp_path: Path
 ) -> None:
     serve(mongrel2, processes=1, threads=1, options=("--queue-limit", "3"))
     assert get(mongrel2.address).status == 200, "else the first one waits for the worker, and takes a place"
-    clients = hold("/sleep/0.5", 8)
+    clients = hold(f"/until{tmp_path}/gate", 8)
+    wait_until(lambda: answered(clients) == 4, 20, "those that are refused")
+    (tmp_path / "gate").touch()
     assert sorted(client.read().status for client in clients) == [200] * 4 + [503] * 4
 
 
 def test_waiting_too_long_is_503(
-    mongrel2: Mongrel2, serve: Callable[..., Server], hold: Callable[[str, int], list[Connection]]
+    mongrel2: Mongrel2, serve: Callable[..., Server], hold: Callable[[str, int], list[Connection]], tmp_path: Path
 ) -> None:
     serve(mongrel2, processes=1, threads=1, options=("--queue-timeout", "0.3"))
     assert get(mongrel2.address).status == 200
-    clients = hold("/sleep/1.5", 3)
+    clients = hold(f"/until{tmp_path}/gate", 3)
+    wait_until(lambda: answered(clients) == 2, 20, "those that waited too long")
+    (tmp_path / "gate").touch()
     responses = [client.read() for client in clients]
     assert sorted(response.status for response in responses) == [200, 503, 503]
     assert get(mongrel2.address).status == 200
@@ -129,32 +143,41 @@ def test_one_server_gone_leaves_the_other_in_peace(
         first.kill()
         load.more(50, since=time.monotonic())
         first.restart()
-        wait_until(lambda: get(first.address).status == 200, 5, "the first one is back")
+        wait_until(lambda: get(first.address).status == 200, 20, "the first one is back")
     assert set(load.summary()) == {"200"}
-    assert load.worst() < 1.0
+    assert load.worst() < 5.0
 
 
 @SCHEMES
 @pytest.mark.parametrize("options", [(), ("--zeromq-direct",)], ids=["dispatched", "direct"])
 def test_a_late_answer_never_reaches_a_newcomer(
-    start_mongrel2: Callable[..., Mongrel2], serve: Callable[..., Server], scheme: str, options: tuple[str, ...]
+    start_mongrel2: Callable[..., Mongrel2],
+    serve: Callable[..., Server],
+    scheme: str,
+    options: tuple[str, ...],
+    tmp_path: Path,
 ) -> None:
     """A restarted Mongrel2 gives the old connection ids to new clients."""
     mongrel2 = start_mongrel2(scheme=scheme)
-    serve(mongrel2, threads=8, options=(*options, *QUIET))
+    server = serve(mongrel2, threads=8, options=(*options, *QUIET))
     old = [Connection(mongrel2.address) for _ in range(4)]
     for client in old:
-        client.send(request_bytes("/sleep/5/old"))  # long, for a busy machine needs a while until the kill
-    # answered behind them, so they have been read
-    assert get(mongrel2.address).status == 200
+        client.send(request_bytes(f"/until{tmp_path}/gate"))
+    server.wait_log("^begun")
     mongrel2.kill()
     for client in old:
-        assert client.read_to_end(4) == b""
+        assert client.read_to_end() == b""
         client.close()
-    asked = time.monotonic()
     mongrel2.restart()
     new = [Connection(mongrel2.address) for _ in range(8)]
-    deadline = asked + 6.0
+    for number, client in enumerate(new):
+        client.send(request_bytes(f"/sleep/0/{number}"))
+    # their ids are given; direct, some may wait behind one of the old
+    wait_until(lambda: answered(new) >= 2, 20, "Mongrel2 knows the new")
+    (tmp_path / "gate").touch()
+    for number, client in enumerate(new):
+        assert client.read().text == f"/sleep/0/{number}"
+    deadline = time.monotonic() + 1.0
     # they stay through the moment at which the old answers come
     while time.monotonic() < deadline:
         for number, client in enumerate(new):
@@ -174,7 +197,7 @@ def test_a_restart_of_mongrel2_is_survived(
         assert get(mongrel2.address).status == 200
         mongrel2.kill()
         mongrel2.restart()
-        assert get(mongrel2.address, timeout=3.0).status == 200
+        assert get(mongrel2.address).status == 200
     assert server.pids() == before
 
 
@@ -183,7 +206,7 @@ def test_mongrel2_may_come_later(start_mongrel2: Callable[..., Mongrel2], serve:
     mongrel2.kill()
     serve(mongrel2)
     mongrel2.restart()
-    assert get(mongrel2.address, timeout=5.0).status == 200
+    assert get(mongrel2.address).status == 200
 
 
 def test_a_paused_mongrel2_loses_no_answer(mongrel2: Mongrel2, serve: Callable[..., Server]) -> None:
@@ -192,7 +215,7 @@ def test_a_paused_mongrel2_loses_no_answer(mongrel2: Mongrel2, serve: Callable[.
     answers: list[bytes] = []
 
     def client() -> None:
-        answers.append(get(mongrel2.address, "/big/300000", timeout=15).body)
+        answers.append(get(mongrel2.address, "/big/300000").body)
 
     threads = [threading.Thread(target=client) for _ in range(32)]
     for thread in threads:

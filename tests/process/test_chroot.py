@@ -42,7 +42,7 @@ def upload(mongrel2: Mongrel2) -> None:
     """A body that takes the way through a file, of which nothing is left."""
     body = bytes(range(256)) * 1000
     assert get(mongrel2.address, "/echo", method="POST", body=body).body == body
-    wait_until(lambda: not any((mongrel2.home / "uploads").iterdir()), 5, "the file is removed")
+    wait_until(lambda: not any((mongrel2.home / "uploads").iterdir()), 20, "the file is removed")
 
 
 def test_mongrel2_in_its_chroot(start_mongrel2: Callable[..., Mongrel2], start_server: Callable[..., Server]) -> None:

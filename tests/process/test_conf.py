@@ -69,11 +69,11 @@ def front(tmp_path: Path, ports: dict[str, str], replaced: Callable[[str], Path]
         )
     try:
         port = int(ports["6767"])
-        wait_until(lambda: answers(port), 10, "mongrel2 listens")
+        wait_until(lambda: answers(port), 20, "mongrel2 listens")
         yield port
     finally:
         process.terminate()
-        process.wait(5)
+        process.wait(20)
 
 
 def test_every_file_is_tested() -> None:
@@ -92,7 +92,7 @@ def test_app_ini_behind_mongrel2_conf(
     assert b"WSGI" in response.body
     for size in (65_536, 900_000):  # within the request, and through a file
         assert get(("127.0.0.1", front), "/", method="POST", body=b"x" * size).status == 200
-    wait_until(lambda: not any((tmp_path / "tmp").iterdir()), 5, "the upload is removed")
+    wait_until(lambda: not any((tmp_path / "tmp").iterdir()), 20, "the upload is removed")
     assert server.stop() == 0
 
 

@@ -16,7 +16,7 @@ PAIR = "tcp://127.0.0.1:1,tcp://127.0.0.1:2"
 
 
 def refused(server: Server) -> str:
-    assert server.wait(5) == 1
+    assert server.wait() == 1
     assert "spawned" not in server.log
     assert "nothing was started" in server.log
     assert "Traceback" not in server.log

@@ -59,7 +59,7 @@ def begin() -> Iterator[Callable[[Mongrel2, str], Connection]]:
         def ask(front: Mongrel2, target: str) -> Connection:
             connection = opened.enter_context(Connection(front.address, 25))
             connection.send(request_bytes(target))
-            wait_until(lambda: b"200 OK" in connection.socket.recv(200, socket.MSG_PEEK), 10, "the head")
+            wait_until(lambda: b"200 OK" in connection.socket.recv(200, socket.MSG_PEEK), 20, "the head")
             return connection
 
         yield ask
@@ -106,7 +106,7 @@ def test_clients_that_do_not_read_keep_no_thread(
     path = write_file(tmp_path / "file", SOME)
     stalled = [begin(flowing, f"/{how}/{SOME}?length=1&file={path}") for _ in range(8)]
     quick = [get(flowing.address, "/quick") for _ in range(50)]
-    assert max(response.seconds for response in quick) < 2
+    assert max(response.seconds for response in quick) < 10
     before = thread_count(server)
     for connection in stalled:
         response = connection.read()
@@ -125,7 +125,7 @@ def test_slow_clients_and_quick_ones(flowing: Mongrel2, serve: Callable[..., Ser
         for number, connection in enumerate(slow):
             if not got[number].endswith(b"\r\n0\r\n\r\n"):
                 got[number] += connection.socket.recv(30_000)
-        assert get(flowing.address, "/quick").seconds < 2
+        assert get(flowing.address, "/quick").seconds < 10
     assert min(map(len, got)) > 300_000
 
 
@@ -136,9 +136,9 @@ def test_nothing_is_left_of_a_client_that_leaves(flowing: Mongrel2, serve: Calla
     assert get(flowing.address, "/quick").status == 200
     assert len(temporary_files(server)) == 1
     connection.close()
-    found = server.wait_log(rf"GET /generate/{SOME} => generated (\d+) bytes .*HTTP/1.1 200", timeout=10)
+    found = server.wait_log(rf"GET /generate/{SOME} => generated (\d+) bytes .*HTTP/1.1 200")
     assert 0 < int(found[1]) < SOME
-    wait_until(lambda: not temporary_files(server), 5, "end of the temporary file")
+    wait_until(lambda: not temporary_files(server), 20, "end of the temporary file")
 
 
 @pytest.mark.parametrize("killed", ["worker 1", "dispatcher"])
@@ -154,7 +154,7 @@ def test_a_process_killed_midway(flowing: Mongrel2, serve: Callable[..., Server]
     else:
         # what Mongrel2 had still arrives, then the end
         assert 0 < len(connection.read_to_end()) < SOME
-        server.wait_log("worker 1.*ready", timeout=15, after=mark)
+        server.wait_log("worker 1.*ready", after=mark)
     assert get(flowing.address, "/quick").status == 200
     assert list(server.temporary.iterdir()) == []
 
@@ -172,7 +172,7 @@ def test_a_worker_that_leaves_finishes_its_answers(
     if how == "stop":
         assert server.wait() == 0
     else:
-        server.wait_log(r"DRAINING -> DEAD \(exit code 0\)", timeout=15)
+        server.wait_log(r"DRAINING -> DEAD \(exit code 0\)")
 
 
 @pytest.mark.parametrize("target", ["/events/early", "/patient"])
@@ -182,4 +182,4 @@ def test_an_application_learns_that_its_client_has_left(
     server = serve(flowing, module="downloads")
     connection = begin(flowing, target)
     connection.close()
-    server.wait_log("closed early connected=False" if "events" in target else "noticed", timeout=1.5)
+    server.wait_log("closed early connected=False" if "events" in target else "noticed")

@@ -83,7 +83,8 @@ def test_a_connection_for_many_answers_is_never_cut(
                 server.kill_child("dispatcher")
                 server.wait_log("pull taken over", after=mark)
         for one in clients:
-            one.join(25)
+            one.join(40)
+            assert not one.is_alive()
     assert not failures, failures
     assert set(small.summary()) == {"200"}, small.summary()
 
@@ -105,7 +106,7 @@ def in_time(front: Mongrel2) -> int:
     """Quick requests go on; gives the pid that answered."""
     response = get(front.address, "/pid")
     assert response.status == 200
-    assert response.seconds < 5
+    assert response.seconds < 15
     return int(response.text.split()[0])
 
 
@@ -129,10 +130,10 @@ def test_a_workers_death_closes_its_downloads_and_no_others(
     server = serve(flowing, processes=2, threads=2, options=("--disable-logging",))
     stalled = [begin(flowing, f"/big/{SOME}") for _ in range(10)]
     for connection in stalled:
-        wait_until(lambda one=connection: b"200 OK" in one.socket.recv(50, socket.MSG_PEEK), 10, "the head")
+        wait_until(lambda one=connection: b"200 OK" in one.socket.recv(50, socket.MSG_PEEK), 20, "the head")
     mark = server.mark()
     server.kill_child("worker 1")
-    server.wait_log("worker 1.*READY", timeout=15, after=mark)
+    server.wait_log("worker 1 STARTING -> READY", after=mark)
     ended = []
     for connection in stalled:
         try:
@@ -140,8 +141,9 @@ def test_a_workers_death_closes_its_downloads_and_no_others(
         except Closed as closed:
             assert 0 < len(closed.partial) < SOME
             ended.append(False)
-    assert ended.count(True) == ended.count(False) == 5
-    assert server.log.count("died while it answered") == 5
+    # about half of them, as the threads of both workers were free
+    assert 1 <= ended.count(False) <= 9
+    wait_until(lambda: server.log.count("died while it answered") == ended.count(False), 20, "a line for each")
     in_time(flowing)
 
 
@@ -164,14 +166,14 @@ def test_a_reload_waits_for_downloads(flowing: Mongrel2, serve: Callable[..., Se
     old = in_time(flowing)
     mark = server.mark()
     server.signal(1)
-    server.wait_log("all 1 workers ready", timeout=15, after=mark)
-    wait_until(lambda: in_time(flowing) != old, 10, "the new worker")
+    server.wait_log("all 1 workers ready", after=mark)
+    wait_until(lambda: in_time(flowing) != old, 20, "the new worker")
     mark = server.mark()
     server.kill_child("dispatcher")  # while the old worker has left, and only its downloads go on
     server.wait_log("pull taken over", after=mark)
     for connection in stalled:
         assert len(connection.read().body) == SOME
-    server.wait_gone([old], 15)
+    server.wait_gone([old])
 
 
 def test_a_long_poll_outlives_the_idle_killer(

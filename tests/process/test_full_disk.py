@@ -45,7 +45,7 @@ def test_it_is_told_before_the_body_comes(
         assert connection.read().status == 507
         assert connection.read_to_end() == b""
     server.wait_log(rf"507.*no space for an upload of 2000000 bytes: [0-9]+ bytes left.*{disk}/up.XXXXXX")
-    wait_until(lambda: not any(disk.iterdir()), 10, "the file is removed")
+    wait_until(lambda: not any(disk.iterdir()), 20, "the file is removed")
     assert get(mongrel2.address, "/digest").status == 200
 
 
@@ -63,11 +63,11 @@ def test_in_chunks_nobody_can_know(
                 connection.send(b"ea60\r\n" + bytes(60_000) + b"\r\n")
         assert connection.read_to_end() == b""
     server.wait_log("upload broken off .*expected=None free=[0-9]+")
-    wait_until(lambda: not any(disk.iterdir()), 10, "the file is removed")
+    wait_until(lambda: not any(disk.iterdir()), 20, "the file is removed")
     (disk / "other").write_bytes(bytes(1020 * 1024))
     with Connection(mongrel2.address) as connection:
         connection.send(chunked)
         assert connection.read().status == 507
     server.wait_log("507.*no space for an upload of unknown size")
-    wait_until(lambda: [path.name for path in disk.iterdir()] == ["other"], 10, "the file is removed")
+    wait_until(lambda: [path.name for path in disk.iterdir()] == ["other"], 20, "the file is removed")
     assert get(mongrel2.address, "/digest").status == 200

@@ -66,7 +66,7 @@ def test_a_file_with_everything_serves(mongrel2: Mongrel2, start_server: Callabl
         assert environ["os.environ"]["STAGE_OF_SITE"] == "test of app"
     assert get(mongrel2.address, "/").status == 404
     for pattern in WARNED:
-        server.wait_log(pattern, 1)
+        server.wait_log(pattern)
     assert server.stop() == 0
 
 
@@ -134,6 +134,6 @@ def test_files_of_real_deployments_serve(
         server = start_server(
             f"{name}.ini", *here, *application, "--zmq", mongrel2.pair, cwd=CORPUS, environment=ENVIRONMENT
         )
-        server.wait_log("all 1 workers ready", 15)
+        server.wait_ready()
         assert get(mongrel2.address, "/").status == 200, name
         assert server.stop() == 0

@@ -78,6 +78,7 @@ def test_a_killed_dispatcher_leaves_its_descriptors_to_the_next(start):
 def test_the_posts_of_the_dead_wait_for_a_dispatcher_to_settle_them(start):
     server = start()
     server.wait_for("all 1 workers ready")
+    server.wait_for("dispatcher STARTING -> READY")
     os.kill(server.pid("worker 1"), signal.SIGKILL)
     server.wait_for(r"worker 1 ready", 2)
     # This fake does not settle while it runs, as if it had died before it could.

@@ -94,7 +94,7 @@ def test_mistakes_start_nothing(
     store = ("--mongrel2-setting", "upload.temp_store=/nowhere/up.XXXXXX")
     server = start_server("--mongrel2-config", database(mongrel2), *store, *arguments, *APPLICATION)
     server.allow("nothing was started")
-    assert server.wait(5) == 1
+    assert server.wait() == 1
     assert words in server.log
     assert "spawned" not in server.log
 

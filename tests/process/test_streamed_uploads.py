@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import signal
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from support.server import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from support.mongrel2 import Mongrel2
     from support.server import Server
@@ -112,7 +111,6 @@ def test_the_connection_is_closed_behind_chunks(streaming: Callable[..., Any]) -
     """Mongrel2 1.12.2 may garble a large body that comes over the same connection later."""
     mongrel2, _ = streaming()
     data = content(300 * KIB)
-    before = settled(mongrel2)
     with Connection(mongrel2.address) as connection:
         # nothing behind it is run, be it sent ahead
         connection.send(head("/digest/65536/0") + chunks(data) + head("/digest/65536/0", length=len(data)) + data)
@@ -120,7 +118,7 @@ def test_the_connection_is_closed_behind_chunks(streaming: Callable[..., Any]) -
         assert_received(response, data, chunked=True)
         assert response.get("connection") == "close"
         assert connection.read_to_end() == b""
-    wait_until(lambda: descriptors(mongrel2) <= before, 5, "closed connections")
+    wait_closed(mongrel2)
 
 
 def test_what_is_pipelined_behind_a_body_waits_for_its_end(streaming: Callable[..., Any]) -> None:
@@ -188,19 +186,31 @@ def test_the_progress_can_be_seen(streaming: Callable[..., Any], chunked: bool) 
 
     assert seen() is None
     with Midway(mongrel2, server, chunked=chunked, extra="X-Progress-ID: abc\r\n") as one:
-        wait_until(lambda: 500_000 < (seen() or {"received": 0})["received"] < MIB, 10, "a third")
+        wait_until(lambda: 500_000 < (seen() or {"received": 0})["received"] < MIB, 20, "a third")
         server.kill_child("dispatcher")
         one.more(0.3)
-        wait_until(lambda: (seen() or {"received": 0})["received"] > MIB, 10, "two thirds")
+        wait_until(lambda: (seen() or {"received": 0})["received"] > MIB, 20, "two thirds")
         assert_received(one.finish(), one.data, chunked=chunked)
-    wait_until(lambda: seen() is None, 5, "end of the request")
+    wait_until(lambda: seen() is None, 20, "end of the request")
 
 
-def test_what_waits_for_a_thread_does_not_stop_the_uploads_that_have_one(streaming: Callable[..., Any]) -> None:
+def test_what_waits_for_a_thread_does_not_stop_the_uploads_that_have_one(
+    streaming: Callable[..., Any], tmp_path: Path
+) -> None:
     """Both lie in the ring, or come through it: when it is full, the request that waits is refused."""
-    mongrel2, server = streaming("--request-buffer", "1M", processes=1, threads=1)
+    stats = tmp_path / "stats"
+    mongrel2, server = streaming("--request-buffer", "1M", "--stats", str(stats), processes=1, threads=1)
+
+    def seen() -> bool:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(stats))
+            document: dict[str, Any] = json.loads(b"".join(iter(lambda: sock.recv(65536), b"")))
+        dispatcher = document["m2serve"]["dispatcher"]
+        return bool(dispatcher["queue"] or dispatcher["answered"]["503"])
+
     with Midway(mongrel2, server, chunked=False, size=10 * MIB) as one, Connection(mongrel2.address) as waiting:
         waiting.send(head("/part/0", length=0))
+        wait_until(seen, 20, "it waits, or is refused already")
         assert_received(one.finish(), one.data)
         assert waiting.read().status == 503
     server.wait_log(r"answered 503 .*\(request-buffer\)")
@@ -209,19 +219,15 @@ def test_what_waits_for_a_thread_does_not_stop_the_uploads_that_have_one(streami
 # -- uploads that end early
 
 
-def descriptors(mongrel2: Mongrel2) -> int:
+def clients(mongrel2: Mongrel2) -> int:
+    """How many connections of clients Mongrel2 holds."""
     assert mongrel2.process is not None
-    return len(os.listdir(f"/proc/{mongrel2.process.pid}/fd"))
+    held = psutil.Process(mongrel2.process.pid).net_connections("tcp")
+    return sum(one.laddr.port == mongrel2.port and one.status != psutil.CONN_LISTEN for one in held)
 
 
-def settled(mongrel2: Mongrel2) -> int:
-    """Descriptors while nobody is connected, but somebody was."""
-    get(mongrel2.address, "/part/0")
-    counts = []
-    for _ in range(20):
-        counts.append(descriptors(mongrel2))
-        time.sleep(0.005)
-    return min(counts)
+def wait_closed(mongrel2: Mongrel2) -> None:
+    wait_until(lambda: not clients(mongrel2), 20, "closed connections")
 
 
 def attempt(mongrel2: Mongrel2, data: bytes, target: str, *, chunked: bool) -> Response:
@@ -263,10 +269,9 @@ def test_an_early_answer_ends_the_upload(
     mongrel2, server = streaming(*options)
     server.allow("KeyError: 'fails'")
     data = content(5 * MIB)
-    before = settled(mongrel2)
     for _ in range(5):
         assert attempt(mongrel2, data, target, chunked=chunked).status == status
-    wait_until(lambda: descriptors(mongrel2) <= before, 5, "closed connections")
+    wait_closed(mongrel2)
     small = content(100 * KIB)
     assert_received(upload(mongrel2, small, "/digest/65536/0", chunked=chunked), small, chunked=chunked)
 
@@ -274,7 +279,6 @@ def test_an_early_answer_ends_the_upload(
 @FRAMINGS
 def test_a_client_that_falls_silent_gets_408(streaming: Callable[..., Any], chunked: bool) -> None:
     mongrel2, _ = streaming("--socket-timeout", "1")
-    before = settled(mongrel2)
     with Connection(mongrel2.address) as connection:
         connection.send(head("/digest/65536/0", length=None if chunked else 10 * MIB))
         connection.send(chunks(bytes(200 * KIB))[:-5] if chunked else bytes(200 * KIB))
@@ -282,19 +286,18 @@ def test_a_client_that_falls_silent_gets_408(streaming: Callable[..., Any], chun
         assert response.status == 408
         assert response.get("connection") == "close"
         assert connection.read_to_end() == b""
-    wait_until(lambda: descriptors(mongrel2) <= before, 5, "closed connections")
+    wait_closed(mongrel2)
 
 
 @FRAMINGS
 def test_a_client_that_leaves_ends_the_reading(streaming: Callable[..., Any], chunked: bool) -> None:
     mongrel2, server = streaming()
-    before = settled(mongrel2)
     with Connection(mongrel2.address) as connection:
         connection.send(head("/stubborn/?7", length=None if chunked else 10 * MIB))
         connection.send(chunks(bytes(300 * KIB))[:-5] if chunked else bytes(300 * KIB))
         server.wait_log("reading 7")
-    server.wait_log("cannot read: BodyGone", timeout=5)
-    wait_until(lambda: descriptors(mongrel2) <= before, 5, "closed connections")
+    server.wait_log("cannot read: BodyGone")
+    wait_closed(mongrel2)
 
 
 # -- processes that end in the middle
@@ -335,13 +338,12 @@ class Midway:
 @FRAMINGS
 def test_a_killed_worker_costs_its_upload_only(streaming: Callable[..., Any], chunked: bool) -> None:
     mongrel2, server = streaming(processes=1)
-    before = settled(mongrel2)
     with Midway(mongrel2, server, chunked=chunked) as one:
         server.kill_child("worker 1")
         response = one.connection.read()
         assert response.status == 502
         assert one.connection.read_to_end() == b""
-    wait_until(lambda: descriptors(mongrel2) <= before, 5, "closed connections")
+    wait_closed(mongrel2)
     data = content(MIB)
     assert_received(upload(mongrel2, data, "/digest/65536/0", chunked=chunked), data, chunked=chunked)
 
@@ -372,7 +374,9 @@ def test_a_reload_lets_the_running_upload_finish(streaming: Callable[..., Any]) 
         data = content(100 * KIB)
         # the dispatcher hears of the drain a moment later than the log
         wait_until(
-            lambda: assert_received(upload(mongrel2, data, "/digest/65536/0"), data)["pid"] not in old, 5, "new workers"
+            lambda: assert_received(upload(mongrel2, data, "/digest/65536/0"), data)["pid"] not in old,
+            20,
+            "new workers",
         )
         assert assert_received(one.finish(), one.data)["pid"] in old
     server.wait_gone(old)
@@ -383,7 +387,7 @@ def test_a_stop_lets_the_running_upload_finish(streaming: Callable[..., Any]) ->
     with Midway(mongrel2, server, chunked=False) as one:
         server.signal(signal.SIGTERM)
         # one that comes now could not be finished: its pieces would have nowhere to come to
-        wait_until(lambda: refused(mongrel2), 5, "503 for a new upload")
+        wait_until(lambda: refused(mongrel2), 20, "503 for a new upload")
         assert_received(one.finish(), one.data)
     assert server.wait() == 0
 
@@ -402,10 +406,9 @@ def test_without_a_dispatcher_they_are_refused(streaming: Callable[..., Any]) ->
         5,
         "connections of both threads",
     )
-    before = settled(mongrel2)
     for chunked in (False, True):
         assert attempt(mongrel2, content(MIB), "/digest/65536/0", chunked=chunked).status == 413
-    wait_until(lambda: descriptors(mongrel2) <= before, 5, "closed connections")
+    wait_closed(mongrel2)
 
 
 def test_a_killed_mongrel2_ends_the_reading(streaming: Callable[..., Any]) -> None:
@@ -414,7 +417,7 @@ def test_a_killed_mongrel2_ends_the_reading(streaming: Callable[..., Any]) -> No
         connection.send(head("/stubborn/?7", length=10 * MIB) + bytes(300 * KIB))
         server.wait_log("reading 7")
         mongrel2.kill()
-        server.wait_log("cannot read: BodyGone", timeout=5)
+        server.wait_log("cannot read: BodyGone")
     mongrel2.restart()
     data = content(100 * KIB)
     assert_received(upload(mongrel2, data, "/digest/65536/0"), data)

@@ -51,7 +51,7 @@ class FakeMongrel2:
     def pair(self) -> str:
         return f"{self.send_spec},{self.recv_spec}"
 
-    def send(self, message: bytes, timeout: float = 10.0) -> None:
+    def send(self, message: bytes, timeout: float = 30.0) -> None:
         """Push any bytes at all."""
         assert self._push.poll(int(timeout * 1000), zmq.POLLOUT), "nobody takes requests"
         self._push.send(message)

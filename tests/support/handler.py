@@ -29,12 +29,12 @@ class Handler:
         self._answers.close(linger=0)
         self._context.term()
 
-    def wait_subscribed(self, timeout: float = 5.0) -> None:
+    def wait_subscribed(self, timeout: float = 30.0) -> None:
         """Wait until Mongrel2 takes our answers."""
         assert self._answers.poll(int(timeout * 1000)), "Mongrel2 does not subscribe"
         assert self._answers.recv()[:1] == b"\1"
 
-    def take(self, timeout: float = 5.0) -> tuple[bytes, bytes]:
+    def take(self, timeout: float = 30.0) -> tuple[bytes, bytes]:
         """Sender and connection id of the next message."""
         assert self._pull.poll(int(timeout * 1000)), "no request"
         sender, conn, _ = self._pull.recv().split(b" ", 2)

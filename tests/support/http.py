@@ -57,7 +57,7 @@ class Response:
 class Connection:
     """One connection to a server; responses are read in the order of the requests."""
 
-    def __init__(self, address: Address, timeout: float = 10.0) -> None:
+    def __init__(self, address: Address, timeout: float = 30.0) -> None:
         self.timeout = timeout
         self.socket = socket.create_connection(address, timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -227,7 +227,7 @@ def get(
     method: str = "GET",
     headers: tuple[tuple[str, str], ...] = (),
     body: bytes = b"",
-    timeout: float = 10.0,
+    timeout: float = 30.0,
 ) -> Response:
     """One request on a connection of its own."""
     with Connection(address, timeout) as connection:

@@ -44,7 +44,7 @@ class Load:
         *targets: str,
         clients: int = 16,
         keep_alive: bool = True,
-        timeout: float = 5.0,
+        timeout: float = 10.0,
         tagged: bool = False,
     ) -> None:
         self._address = address
@@ -71,7 +71,7 @@ class Load:
             thread.join(self._timeout + 5)
             assert not thread.is_alive(), f"{thread.name} hangs"
 
-    def more(self, count: int, timeout: float = 10.0, *, since: float = 0.0) -> list[Result]:
+    def more(self, count: int, timeout: float = 30.0, *, since: float = 0.0) -> list[Result]:
         """Wait for *count* further good answers, of requests sent after *since* if that is given."""
         begin, deadline = len(self.results), time.monotonic() + timeout
         while True:
@@ -85,6 +85,11 @@ class Load:
     def worst(self) -> float:
         """Seconds of the slowest request."""
         return max(result.seconds for result in self.results)
+
+    def overtaken(self) -> int:
+        """How many others began after some request and were answered before it; the most."""
+        ends = [(result.started, result.started + result.seconds) for result in self.results]
+        return max(sum(began > start and ended < end for began, ended in ends) for start, end in ends)
 
     def summary(self) -> dict[str, int]:
         """How often each outcome, or status, came."""

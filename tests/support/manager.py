@@ -32,7 +32,7 @@ class Manager:
         self.said.append(message)
         return message
 
-    def wait_for(self, key: str, value: str | None = None, timeout: float = 20.0) -> dict[str, str]:
+    def wait_for(self, key: str, value: str | None = None, timeout: float = 30.0) -> dict[str, str]:
         """The next message with that assignment; others before it are only noted."""
         end = time.monotonic() + timeout
         while (message := self.hear(end - time.monotonic())) is not None:

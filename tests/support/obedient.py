@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parents[1] / "process"
-DEADLINE = 20.0
+DEADLINE = 30.0
 PAIR = "tcp://127.0.0.1:1,tcp://127.0.0.1:2"
 
 

@@ -95,7 +95,7 @@ class Server:
         """Where the log ends now, for ``wait_log(after=...)``."""
         return len(self.log)
 
-    def wait_log(self, pattern: str, timeout: float = 10.0, *, after: int = 0) -> re.Match[str]:
+    def wait_log(self, pattern: str, timeout: float = 30.0, *, after: int = 0) -> re.Match[str]:
         """Wait for a line."""
         expression, deadline = re.compile(pattern, re.MULTILINE), time.monotonic() + timeout
         while True:
@@ -110,9 +110,11 @@ class Server:
             )
             time.sleep(0.01)
 
-    def wait_ready(self, workers: int = 1, timeout: float = 15.0, *, after: int = 0) -> Server:
-        """Wait until a whole generation of workers serves."""
+    def wait_ready(self, workers: int = 1, timeout: float = 30.0, *, after: int = 0) -> Server:
+        """Wait until a whole generation of workers serves, and the first dispatcher."""
         self.wait_log(rf"all {workers} workers ready", timeout, after=after)
+        if "spawned dispatcher" in self.log:
+            self.wait_log("dispatcher STARTING -> READY", timeout)
         return self
 
     def allow(self, *patterns: str) -> None:
@@ -137,14 +139,14 @@ class Server:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = 10.0) -> int:
+    def wait(self, timeout: float = 30.0) -> int:
         """Wait for the exit code."""
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"m2serve still runs after {timeout} s:\n{_tail(self.log)}") from None
 
-    def stop(self, timeout: float = 10.0) -> int:
+    def stop(self, timeout: float = 30.0) -> int:
         """TERM, and the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout)
@@ -163,7 +165,7 @@ class Server:
                     found[f"{title} {child.pid}" if title in found else title] = child.pid
         return found
 
-    def wait_gone(self, pids: Iterable[int], timeout: float = 5.0) -> None:
+    def wait_gone(self, pids: Iterable[int], timeout: float = 20.0) -> None:
         """Wait until none of these processes lives."""
         wait_until(lambda: not any(map(psutil.pid_exists, pids)), timeout, f"end of {pids}:\n{_tail(self.log)}")
 
@@ -203,12 +205,12 @@ class Server:
             problems += self._zombies()
             self.signal(signal.SIGTERM)
             try:
-                self.process.wait(10)
+                self.process.wait(20)
             except subprocess.TimeoutExpired:
-                problems.append("does not stop within 10 s of TERM")
+                problems.append("does not stop within 20 s of TERM")
                 self.kill_master()
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: not self.strays(), 2, "")
+            wait_until(lambda: not self.strays(), 10, "")
         strays = self.strays()
         problems += [f"stray process {one}" for one in strays]
         for one in strays:
@@ -234,7 +236,7 @@ class Server:
         if not first:
             return []
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: not first & dead(), 1, "")
+            wait_until(lambda: not first & dead(), 5, "")
         return [f"zombie {pid}" for pid in first & dead()]
 
 

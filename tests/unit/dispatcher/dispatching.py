@@ -16,7 +16,7 @@ from m2serve.transports.ledger import Ledger, create_ledger
 from m2serve.transports.node import WorkerPost
 from m2serve.wire import zmtp
 
-LIMIT = 5.0
+LIMIT = 20.0
 RING = 64 * 1024
 
 

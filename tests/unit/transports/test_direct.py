@@ -14,7 +14,7 @@ from m2serve.endpoint import Endpoint
 from m2serve.errors import ClientGone
 from m2serve.transports.direct import DirectSubscription
 
-LIMIT = 5.0
+LIMIT = 20.0
 LARGEST = 1000
 
 
