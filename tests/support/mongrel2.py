@@ -1,4 +1,4 @@
-"""A real Mongrel2 for one test: one server with one handler, in a private directory."""
+"""A real Mongrel2 for one test: one server in a private directory, with one handler or one for each of its hosts."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class Mongrel2:
         chroot: give it one below the directory, for which it needs root's rights.
         owner: number of the user who owns the chroot, and so whom it becomes.
         user: number of the user who starts it; without root's rights the chroot does not happen.
+        hosts: names of further hosts, each with a handler of its own on Unix sockets.
     """
 
     def __init__(
@@ -59,8 +60,10 @@ class Mongrel2:
         chroot: bool = False,
         owner: int | None = None,
         user: int | None = None,
+        hosts: tuple[str, ...] = (),
     ) -> None:
         self.directory = directory
+        self.hosts = hosts
         self.host = host
         self.root = directory / "root" if chroot else None
         self.owner = owner
@@ -105,6 +108,11 @@ class Mongrel2:
         """As m2serve's ``--zeromq`` wants it."""
         specs = f"{self.send_spec},{self.recv_spec}".replace("tcp://*", "tcp://127.0.0.1")
         return specs if self._slash is None else specs.replace(f"ipc://{self._slash}run/", f"ipc://{self.home}/run/")
+
+    def pair_of(self, host: str) -> str:
+        """As :attr:`pair`, of the handler of one of the further hosts."""
+        number = self.hosts.index(host)
+        return f"ipc://{self.directory}/req{number},ipc://{self.directory}/rep{number}"
 
     @property
     def log(self) -> str:
@@ -187,7 +195,7 @@ class Mongrel2:
                 user=self.user,
                 group=self.user,
             )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline and self.process.poll() is None:
             if self._accepts():
                 return True
@@ -224,7 +232,8 @@ class Mongrel2:
             handlers = connection.execute("SELECT send_spec, recv_spec, protocol FROM handler").fetchall()
         finally:
             connection.close()
-        assert handlers == [(self.send_spec, self.recv_spec, self.protocol)], f"{handlers}: {done.stdout}"
+        assert handlers[0] == (self.send_spec, self.recv_spec, self.protocol), f"{handlers}: {done.stdout}"
+        assert len(handlers) == 1 + len(self.hosts), done.stdout
 
     def _configuration(self) -> str:
         here = self.directory
@@ -245,11 +254,21 @@ class Mongrel2:
             **self.settings,
         }
         lines = ",\n            ".join(f"'{key}': {value!r}" for key, value in settings.items())
+        further = ""
+        for number, host in enumerate(self.hosts):
+            send_spec, recv_spec = self.pair_of(host).split(",")
+            ident = f"{self.ident}-{number}"
+            further += f"""\
+handler{number} = Handler(send_spec='{send_spec}', send_ident='{ident}',
+                          recv_spec='{recv_spec}', recv_ident='{ident}', protocol='{self.protocol}')
+host{number} = Host(name='{host}', routes={{'/': handler{number}}})
+"""
+        hosts = ", ".join(["site", *(f"host{number}" for number in range(len(self.hosts)))])
         return f"""\
 application = Handler(send_spec='{self.send_spec}', send_ident='{self.ident}',
                       recv_spec='{self.recv_spec}', recv_ident='{self.ident}', protocol='{self.protocol}')
 site = Host(name='localhost', routes={{'/': application}})
-main = Server(uuid='main', name='main', default_host='localhost', hosts=[site],
+{further}main = Server(uuid='main', name='main', default_host='localhost', hosts=[{hosts}],
               bind_addr='127.0.0.1', port={self.port}, chroot='{self.root or ""}',
               access_log='{access}', error_log='{error}', pid_file='{pid_file}',
               control_port='ipc://{control}/control')
