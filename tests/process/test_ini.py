@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support.corpus import CORPUS, ENVIRONMENT
 from support.http import get
 from support.server import APPS
 
@@ -109,31 +106,3 @@ def test_a_program_runs_only_when_the_command_line_allows_it(
     assert allowed.wait() == 0
     assert "module = probe " in allowed.log
     assert (tmp_path / "ran").read_text() == "again\n"
-
-
-REAL = (
-    *("django-env", "flask-gevent", "flask-nginx-docker", "galaxy", "graphite", "odoo", "superset"),
-    "trac",
-)
-
-
-WITH_FILES = ("nginx-static", "moinmoin")
-"""Their applications are files."""
-
-
-@pytest.mark.parametrize("names", [REAL[:4], REAL[4:], WITH_FILES], ids=lambda names: names[0])
-def test_files_of_real_deployments_serve(
-    mongrel2: Mongrel2, start_server: Callable[..., Server], names: tuple[str, ...]
-) -> None:
-    """Only what this machine does not have is replaced: directory, application, door, user, environment, and the
-    number of processes."""
-    here = ("--chdir", str(APPS), "--callable", "application", "-p", "1", "--threads", "2", "-H", sys.prefix)
-    here += ("--uid", str(os.getuid()), "--gid", str(os.getgid()))
-    for name in names:
-        application = ("--module", "probe") if name in REAL else ("--wsgi-file", "probe.py")
-        server = start_server(
-            f"{name}.ini", *here, *application, "--zmq", mongrel2.pair, cwd=CORPUS, environment=ENVIRONMENT
-        )
-        server.wait_ready()
-        assert get(mongrel2.address, "/").status == 200, name
-        assert server.stop() == 0

@@ -1,0 +1,81 @@
+"""The configuration files of real deployments start, serve through the door they name, and stop."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from support.corpus import NAMES
+from support.deployment import Deployment, targets
+from support.http import get
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support.mongrel2 import Mongrel2
+    from support.server import Server
+
+OWN = "m2serve-own.ini"
+"""The one that starts a Mongrel2 itself."""
+
+WITHOUT = {
+    "emperor.ini": "names no application",
+    "emperor-glob.ini": "names no application",
+    "pyramid-paste.ini": "names its application as PasteDeploy does",
+    "pyramid-ini-paste.ini": "names its application as PasteDeploy does",
+    "django-docker.ini": "strict, and names what is not in this version",
+    "flask-restx-k8s.ini": "strict, and names what is not in this version",
+    "placeholders-set.ini": "strict, and names what is not in this version",
+    "django-cookiecutter.ini": "goes into the background",
+    "cheaper-busyness.ini": "128 processes",
+}
+"""By file why it is not started here."""
+
+SERVED = [name for name in NAMES if name not in WITHOUT]
+TOGETHER = 8
+
+
+def host(name: str) -> str:
+    return f"{name.removesuffix('.ini')}.test"
+
+
+def test_forty_are_served() -> None:
+    assert len(SERVED) >= 40
+    assert set(WITHOUT) < set(NAMES)
+
+
+@pytest.mark.parametrize("at", range(0, len(SERVED), TOGETHER))
+def test_they_serve(
+    at: int,
+    start_mongrel2: Callable[..., Mongrel2],
+    start_server: Callable[..., Server],
+    public_path: Callable[[], Path],
+) -> None:
+    """Several at a time; one process each, but where a number of them follows from it."""
+    names = SERVED[at : at + TOGETHER]
+    deployment = Deployment(public_path() / "root", names)  # a short name: the path of a socket ends at 107 bytes
+    front = start_mongrel2(hosts=tuple(map(host, names)))
+    servers: dict[str, Server] = {}
+    for name in names:
+        door = () if name == OWN else ("--zeromq", front.pair_of(host(name)))
+        fewer = () if "cheaper" in (deployment.files / name).read_text() else ("-p", "1", "--threads", "2")
+        servers[name] = start_server(
+            *(name, *door, *fewer, "--pythonpath", str(deployment.stubs)),
+            cwd=deployment.files,
+            environment=deployment.environment(name),
+        )
+    for name, server in servers.items():
+        address = front.address
+        if name == OWN:
+            server.wait_log("serving on")
+            address = ("127.0.0.1", deployment.own_port)
+        for target, mounted in targets(name):
+            response = get(address, target, headers=(("Host", host(name)),))
+            assert response.status == 200, name
+            assert response.text == f"{name} at {mounted}/" or "<title>WSGI Information</title>" in response.text, name
+    for server in servers.values():
+        server.signal(signal.SIGINT)
+    for name, server in servers.items():
+        assert server.wait() == 0, name
