@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path
+import signal
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ def check(settings: Settings, directory: str) -> list[Problem]:
     checks: tuple[Callable[[Settings, str], Iterator[Problem]], ...] = (
         _application,
         _lifetimes,
+        _harakiri,
         _mounts,
         _directories,
         _virtualenv,
@@ -70,6 +72,13 @@ def _lifetimes(settings: Settings, directory: str) -> Iterator[Problem]:
     if 0 < most <= least:
         expected = f"{most:g} s; expected more than min-worker-lifetime, {least:g} s"
         yield Problem(("max_worker_lifetime", "min_worker_lifetime"), expected)
+
+
+def _harakiri(settings: Settings, directory: str) -> Iterator[Problem]:
+    number = settings.harakiri_graceful_signal
+    if number not in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}:
+        expected = f"{number}: expected the number of a signal that a process can catch"
+        yield Problem(("harakiri_graceful_signal",), expected)
 
 
 def _application(settings: Settings, directory: str) -> Iterator[Problem]:

@@ -62,11 +62,7 @@ SOCKETS = (
 PROCESSES = (
     _elsewhere("drop-after-apps", "", "applications are loaded as uid; let this user read what they need"),
     _needless("drop-after-init", "", "the user changes when all is made that root has to make"),
-    _missing("harakiri", "SECONDS", "requests are not timed out", "t"),
-    _missing("harakiri-graceful-timeout", "SECONDS", "requests are not timed out"),
-    _missing("harakiri-graceful-signal", "N", "requests are not timed out"),
-    _missing("harakiri-queue-threshold", "N", "requests are not timed out"),
-    _missing("harakiri-verbose", "", "requests are not timed out"),
+    _missing("harakiri-queue-threshold", "N", "harakiri comes however short the queue is"),
     _missing("reload-on-uss reload-on-pss", "MIB", "reload-on-rss looks at all memory of a worker"),
     _missing("evil-reload-on-rss evil-reload-on-as", "MIB", "workers may grow without limit"),
     _missing("cheaper cheaper-initial cheaper-step cheaper-overload cheaper-idle", "N", _STAYS),

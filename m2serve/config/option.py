@@ -2,7 +2,8 @@
 
 The annotation decides how a value is written: ``bool``, ``int``, ``str``, ``Seconds``, ``Bytes``, a
 ``Literal`` of words, or any class with a ``parse`` class method. ``X | None`` is an X that may be left out,
-``tuple[X, ...]`` a list: the option may be repeated and every value counts.
+``tuple[X, ...]`` a list: the option may be repeated and every value counts. A class that has
+``allows_comment`` may have a comment behind its value, as numbers may.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def kind_of(annotation: Any, minimum: int = 0) -> Kind:
     if annotation is str:
         return Kind(_text, "TEXT")
     if hasattr(annotation, "parse"):
-        return Kind(annotation.parse, "VALUE")
+        return Kind(annotation.parse, "VALUE", comment=hasattr(annotation, "allows_comment"))
     raise TypeError(f"no way to read a value of {annotation!r}")
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from m2serve.config.option import kind_of
 from m2serve.errors import ConfigError
-from m2serve.ids import Bytes
+from m2serve.ids import Bytes, Seconds
 
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 # A module's name may have hyphens, though no import statement could name it: Odoo's is openerp-wsgi.
@@ -136,6 +136,11 @@ class PostLimit(NamedTuple):
     size: Bytes
 
     @classmethod
+    def allows_comment(cls) -> bool:
+        """As behind a number: no path has a blank in it."""
+        return True
+
+    @classmethod
     def parse(cls, text: str) -> PostLimit:
         """Read ``BYTES`` or ``/prefix=BYTES``.
 
@@ -161,3 +166,29 @@ class UrlPath(str):
         if not text.startswith("/") or not text.isascii() or not text.isprintable() or any(c in text for c in " ?#"):
             raise ConfigError("expected a path as in a request line, for instance /health")
         return cls(text)
+
+
+class Deadline(NamedTuple):
+    """How long a request may run below a prefix of the URL path; the prefix is empty for the root."""
+
+    prefix: str
+    seconds: Seconds
+
+    @classmethod
+    def allows_comment(cls) -> bool:
+        """As behind a number: no path has a blank in it."""
+        return True
+
+    @classmethod
+    def parse(cls, text: str) -> Deadline:
+        """Read ``SECONDS`` or ``/prefix=SECONDS``.
+
+        Raises: ConfigError: with what was expected.
+        """
+        prefix, separator, seconds = (part.strip() for part in text.rpartition("="))
+        if separator and not prefix.startswith("/"):
+            raise ConfigError("expected SECONDS or /prefix=SECONDS, for instance /reports=120")
+        return cls(_prefix(prefix), kind_of(Seconds).parse(seconds))
+
+    def __str__(self) -> str:
+        return f"{self.prefix}={self.seconds:g}" if self.prefix else f"{self.seconds:g}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from m2serve.dispatcher.credits import settle
 from m2serve.dispatcher.drains import Drains
+from m2serve.dispatcher.late import late_slots
 from m2serve.transports import card as cards
 from m2serve.transports.card import Card
 from m2serve.wire import crew as words
@@ -16,6 +17,7 @@ from m2serve.wire import crew as words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from m2serve.config.deadlines import Deadlines
     from m2serve.dispatcher.taken import Taken
     from m2serve.transports.node import WorkerPost
 
@@ -45,6 +47,7 @@ class Crew:
         drains: its answers that go on without a slot.
         epochs: by endpoint the epoch whose requests may go here, 0 while none may.
         generations: endpoint to the responder's generation, while it is up.
+        late: of a dead worker, slots whose requests had run for longer than they may.
     """
 
     __slots__ = (
@@ -65,6 +68,7 @@ class Crew:
         "free",
         "generations",
         "key",
+        "late",
         "leaving",
         "link",
         "mails",
@@ -94,6 +98,7 @@ class Crew:
         self.outbox: deque[bytes] = deque()
         self.ready = False
         self.leaving = False
+        self.late: frozenset[int] = frozenset()
         self.free = list(range(post.threads - 1, -1, -1))
         self.running: dict[int, Taken] = {}
         self.waiting: deque[Taken] = deque()
@@ -291,7 +296,11 @@ class Crew:
 
     def state(self, slot: int) -> int:
         """How far a request is: HANDED, RUNNING or ANSWERING."""
-        return int(self.card.words[self.card.base(slot) + cards.STATE])
+        return int(self.card.words[self.card.base(slot) + cards.STATE]) & cards.STATES
+
+    def bury(self, deadlines: Deadlines, now: float) -> None:
+        """The worker has died: see which requests were late."""
+        self.late = late_slots(self.card, self._post.sheet_fd, deadlines, now)
 
     def say(self, word: words.Word, endpoint: int = 0, slot: int = 0, a: int = 0, b: int = 0) -> None:
         """Tell the worker; what it has no room for now is kept for :meth:`flush`."""

@@ -9,6 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from m2serve.config.deadlines import Deadlines
 from m2serve.config.postlimits import PostLimits
 from m2serve.dispatcher.adoption import adopt
 from m2serve.dispatcher.crew import Crew
@@ -60,6 +61,7 @@ class Dispatcher:
         self._link = link
         self._node = node
         self._queue_timeout = float(settings.queue_timeout)
+        self._deadlines = Deadlines(settings.harakiri)
         self._ledger = Ledger(node.ledger_fd, len(node.endpoints), node.ring_size)
         words = self._ledger.words
         self._counts = Counts(words)
@@ -372,6 +374,7 @@ class Dispatcher:
 
     def _crew_died(self, crew: Crew) -> None:
         self._watch.remove(crew.link.fileno())
+        crew.bury(self._deadlines, time.monotonic())
         self._router.died(crew)
         crew.close()
         self._link.send(Verb.SETTLED, {"key": crew.key})

@@ -558,7 +558,7 @@ class Router:
             elif state == cards.HANDED:
                 taken.intake.ring.untake(taken.frame)
                 back.append(taken)
-            elif state == cards.RUNNING and self._retry and _may_run_again(taken):
+            elif state == cards.RUNNING and self._retry and taken.slot not in crew.late and _may_run_again(taken):
                 log.warning(
                     "worker %d died while it ran a request: another one gets it (retry-idempotent) conn=%s",
                     crew.worker, taken.conn.decode(),
@@ -568,7 +568,11 @@ class Router:
                 back.append(taken)
             elif state == cards.RUNNING:
                 self._break_off(taken)
-                self._refuse(taken, 502, f"worker {crew.worker} died while it ran the request")
+                late = taken.slot in crew.late
+                reason = (
+                    f"worker {crew.worker} died while it ran the request{' for too long (harakiri)' if late else ''}"
+                )
+                self._refuse(taken, 504 if late else 502, reason)
             else:
                 self._close_broken(taken, crew)
             crew.card.wipe(taken.slot)

@@ -19,6 +19,7 @@ _OF_STATUS: Final = {
     413: ledger.ANSWERED_413,
     502: ledger.ANSWERED_502,
     503: ledger.ANSWERED_503,
+    504: ledger.ANSWERED_504,
 }
 
 

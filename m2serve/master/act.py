@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from m2serve.ids import Seconds, WorkerId
-from m2serve.master import actions
+from m2serve.master import actions, stuck
 from m2serve.master.board import Slot
 from m2serve.master.child import Child, ChildKind, ChildState
 from m2serve.master.generation import Generation, GenerationState, ReloadKind
 from m2serve.master.policies.respawn import FIRST_DELAY, delay_after
 from m2serve.plugin.hooks import Hooks
+from m2serve.system import stacks
 from m2serve.transports.node import WorkerPost
 from m2serve.wire.link import Verb
 
@@ -78,6 +79,20 @@ class Actor:
                 self._serve(generation, now)
             case actions.Retire(generation, reason, given_up):
                 self._retire(generation, reason, given_up)
+            case actions.Accuse(child, late):
+                stuck.accuse(child, late, now)
+            case actions.AskStacks(child):
+                stuck.ask(child, self.node, stacks.ALL, now)
+            case actions.Execute(child):
+                stuck.tell_silent(child, self.node, self.board, now)
+                self._kill(child, "harakiri, it does not answer")
+            case actions.AskStack(child):
+                stuck.ask(child, self.node, stacks.MAIN, now)
+            case actions.TellLoading(child):
+                stuck.tell_loading(child, self.node, self.board, now)
+            case actions.GiveUp(child):
+                stuck.give_up_loading(child, self.node, self.board, now)
+                self._kill(child, "worker-start-timeout")
             case actions.Order(order):
                 log.critical("stopping: %s", order.reason)
                 self.board.stop = order

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from m2serve.master.board import Slot, StopOrder
     from m2serve.master.child import Child
     from m2serve.master.generation import Generation, ReloadKind
+    from m2serve.master.late import Late
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,49 @@ class Retire:
 
 
 @dataclass(frozen=True)
+class Accuse:
+    """Tell a worker that one of its requests is over its deadline: it answers for it, and leaves."""
+
+    child: Child
+    late: Late
+
+
+@dataclass(frozen=True)
+class AskStacks:
+    """Have a worker that does not answer write the stacks of all its threads."""
+
+    child: Child
+
+
+@dataclass(frozen=True)
+class Execute:
+    """Say what is known of a worker that does not answer, and kill it."""
+
+    child: Child
+
+
+@dataclass(frozen=True)
+class AskStack:
+    """Have a worker that loads write where it is."""
+
+    child: Child
+
+
+@dataclass(frozen=True)
+class TellLoading:
+    """Say where a worker is that loads."""
+
+    child: Child
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """Say where a worker is that has loaded for too long, and kill it."""
+
+    child: Child
+
+
+@dataclass(frozen=True)
 class Order:
     """Stop the whole server."""
 
@@ -145,6 +189,12 @@ Action = (
     | Dismiss
     | Serve
     | Retire
+    | Accuse
+    | AskStacks
+    | Execute
+    | AskStack
+    | TellLoading
+    | GiveUp
     | Order
     | Finish
 )

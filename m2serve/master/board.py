@@ -74,6 +74,9 @@ class Board:
     need_app: bool
     mercy: Seconds
     limits: Limits = field(default_factory=Limits)
+    start_timeout: Seconds = AT_ZERO
+    """How long a worker may load; zero: for ever."""
+    verbose_harakiri: bool = False
     slots: list[Slot] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
     """Live ones, those that have left their slot (draining) included."""

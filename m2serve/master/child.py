@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from m2serve.ids import Pid, Seconds, WorkerId
 
 if TYPE_CHECKING:
+    from m2serve.master.late import Accusation, Late
     from m2serve.system.link import Link
 
 log = logging.getLogger("m2serve.master")
@@ -91,6 +92,22 @@ class Child:
     rss: int = 0
     """Bytes in memory."""
     address_space: int = 0
+    natives: tuple[tuple[int, int], ...] = ()
+    """Of each request thread what Python and the kernel call it."""
+    heard: Seconds = AT_ZERO
+    """When it last said something."""
+    late: tuple[Late, ...] = ()
+    """Requests that run for longer than they may."""
+    accused: dict[tuple[int, int], Accusation] = field(default_factory=dict)
+    """Those of them that it was told of, and earlier ones."""
+    harakiris: int = 0
+    """Requests that were given up."""
+    asked: Seconds = AT_ZERO
+    """When it was last asked for its stacks."""
+    written: int = 0
+    """Where what it answers begins behind its sheet."""
+    told: int = 0
+    """How often the log has said that it still loads."""
     link: Link | None = field(default=None, repr=False)
     output: int | None = None
     """A daemon's standard output and error, read end."""

@@ -57,6 +57,8 @@ class Generation:
     """Workers that died before they were ready."""
     failed: bool = False
     """A worker of it could not load the application, and none has since the generation served."""
+    overlong: str = ""
+    """The worker that took too long to load, if there was one before the generation served."""
 
     @property
     def current(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from m2serve.errors import RemoteProtocolError
 from m2serve.ids import Seconds
+from m2serve.master import stuck
 from m2serve.master.child import Child, ChildKind, ChildState
 from m2serve.master.generation import GenerationState
 from m2serve.system.fds import close_quietly
@@ -65,12 +66,17 @@ class Inbox:
 
     def _take(self, child: Child, message: Received, now: Seconds) -> None:
         kept: tuple[int, ...] = ()
+        child.heard = now
         try:
             match child.kind, message.verb:
                 case (_, Verb.READY):
                     self._ready(child, message, now)
                 case (ChildKind.WORKER, Verb.FAILED):
                     self._failed(child, message)
+                case (ChildKind.WORKER, Verb.STUCK):
+                    stuck.confess(child, message.payload, self.board, now)
+                case (ChildKind.WORKER, Verb.ALIVE):
+                    pass  # it has been heard
                 case (ChildKind.WORKER, Verb.LEAVING):
                     self._leaving(child, message, now)
                 case (ChildKind.DISPATCHER, Verb.PULL):
@@ -94,6 +100,7 @@ class Inbox:
 
     def _ready(self, child: Child, message: Received, now: Seconds) -> None:
         child.threads = tuple(str(one) for one in message.payload.get("threads", ()))
+        child.natives = tuple((int(one), int(native)) for one, native in message.payload.get("natives", ()))
         child.apps = tuple(str(one) for one in message.payload.get("apps", ()))
         child.loading = Seconds(float(message.payload.get("seconds", 0.0)))
         if child.state is not ChildState.STARTING:

@@ -11,7 +11,7 @@ from m2serve.errors import ExitCode
 from m2serve.ids import Seconds
 from m2serve.master.child import Child, ChildKind, ChildState
 from m2serve.master.daemons import PROBE_SECONDS, DaemonOutput, answers
-from m2serve.master.policies import boot, limits, mercy, reload, respawn, stop
+from m2serve.master.policies import boot, harakiri, limits, loading, mercy, reload, respawn, stop
 from m2serve.master.reap import Death, reap
 from m2serve.master.wait import wait
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("m2serve.master")
 
-_POLICIES = (boot.decide, respawn.decide, reload.decide, limits.decide, mercy.decide, stop.decide)
+_POLICIES = (
+    *(boot.decide, respawn.decide, loading.decide, reload.decide, limits.decide),
+    *(harakiri.decide, mercy.decide, stop.decide),
+)
 """Each decides on what the one before has changed: an empty slot is filled before stop counts workers."""
 
 
@@ -77,7 +80,12 @@ class Loop:
         return acted
 
     def _due(self, now: Seconds) -> Seconds | None:
-        dues = [respawn.next_due(self.board, now), mercy.next_due(self.board), stop.next_due(self.board)]
+        dues = [
+            respawn.next_due(self.board, now),
+            loading.next_due(self.board),
+            mercy.next_due(self.board),
+            stop.next_due(self.board),
+        ]
         dues += [attachment.due(now) for attachment in self.attachments]
         if any(child.state is ChildState.STARTING for child in self.board.of_kind(ChildKind.DAEMON)):
             dues.append(Seconds(now + PROBE_SECONDS))

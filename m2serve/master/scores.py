@@ -81,7 +81,7 @@ class Scores(Attachment):
         for key in [key for key in self.lives if key not in living]:
             child, sheet = self.lives.pop(key)
             record = self._record(child.worker)
-            record.past = _sum(record.past, sheet)
+            record.past = _sum(record.past, sheet, child)
             sheet.close()
         return False
 
@@ -138,6 +138,7 @@ class Scores(Attachment):
                 "413": words[ledger.ANSWERED_413],
                 "502": words[ledger.ANSWERED_502],
                 "503": words[ledger.ANSWERED_503],
+                "504": words[ledger.ANSWERED_504],
                 "other": words[ledger.ANSWERED_OTHER],
             },
             garbage=words[ledger.GARBAGE],
@@ -156,12 +157,13 @@ class Scores(Attachment):
         ]
 
 
-def _sum(past: Totals, sheet: Sheet) -> Totals:
+def _sum(past: Totals, sheet: Sheet, child: Child) -> Totals:
     return Totals(
         past.requests + sheet.total(sheets.REQUESTS),
         past.exceptions + sheet.total(sheets.EXCEPTIONS),
         past.busy + sheet.total(sheets.BUSY) // 1000,
         past.sent + sheet.total(sheets.SENT),
+        past.harakiris + child.harakiris,
     )
 
 
@@ -181,6 +183,7 @@ def _life(child: Child, sheet: Sheet, now: Seconds, wall: float) -> Life:
         cores=tuple(_core(child, sheet, core, now, wall) for core in range(sheet.threads)),
         aside=_core(child, sheet, sheet.threads, now, wall),
         apps=tuple(App(mountpoint, *counts) for mountpoint, counts in apps),
+        harakiris=child.harakiris,
     )
 
 

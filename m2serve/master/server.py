@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import m2serve.dispatcher.main
 import m2serve.worker.main
+from m2serve.config.deadlines import Deadlines
 from m2serve.errors import ConfigError, ExitCode
 from m2serve.master import report
 from m2serve.master.act import Actor
@@ -22,6 +23,7 @@ from m2serve.master.generation import ReloadKind
 from m2serve.master.inbox import Inbox
 from m2serve.master.loop import Loop, clock
 from m2serve.master.meter import Meter, limits
+from m2serve.master.overdue import Overdue
 from m2serve.master.pages import PageServer
 from m2serve.master.pidfile import PidFiles
 from m2serve.master.scores import Scores
@@ -90,6 +92,8 @@ class Server:
         set_title("master", prefix=settings.procname_prefix)
         board = Board(not settings.zeromq_direct, settings.need_app, settings.worker_reload_mercy)
         board.limits = limits(settings)
+        board.start_timeout = settings.worker_start_timeout
+        board.verbose_harakiri = settings.harakiri_verbose
         pidfiles = PidFiles(settings.pidfile, settings.safe_pidfile, board, settings.pidfile2, own)
         commands = Commands(settings, board, pidfiles)
         fifo = Fifo(settings.master_fifo, commands, own)
@@ -175,7 +179,8 @@ class Server:
             self._hooks("start")
             _furnish(board, daemons)
             actor.open_generation(ReloadKind.GRACEFUL, clock())
-            attachments = [*attachments, scores, Meter(board, scores), *listeners]
+            deadlines = Deadlines(settings.harakiri)
+            attachments = [*attachments, scores, Meter(board, scores), Overdue(board, scores, deadlines), *listeners]
             attachments += [Ticks(self._hooks.ticks, scores.snapshot)] if self._hooks.ticks else []
             code = Loop(board, actor, inbox, signals, DaemonOutput("mongrel2"), commands, attachments).run()
             self._hooks("exit", code=code)

@@ -61,7 +61,7 @@ class Spawner:
         def run(link: Link) -> int:
             return self.entries.dispatcher(self.settings, link, self.node)
 
-        return self._fork_linked("dispatcher", self.node.become_dispatchers, run)
+        return self._fork_linked("dispatcher", self.node.fds, run)
 
     def worker(self, post: WorkerPost) -> tuple[Pid, Link]:
         """Fork a worker; of the node it keeps the ledger and its own post."""

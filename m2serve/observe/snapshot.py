@@ -64,6 +64,7 @@ class Life(NamedTuple):
     apps: tuple[App, ...]
     aside: Core = Core()
     """Answers that went on without their thread."""
+    harakiris: int = 0
 
 
 class Totals(NamedTuple):
@@ -73,6 +74,7 @@ class Totals(NamedTuple):
     exceptions: int = 0
     busy: int = 0
     sent: int = 0
+    harakiris: int = 0
 
 
 class Worker(NamedTuple):

@@ -74,7 +74,7 @@ def _worker(worker: Worker, cores: bool) -> Document:
         "requests": past.requests + sum(core.requests for core in all_cores),
         "delta_requests": sum(core.requests for core in own),
         "exceptions": past.exceptions + sum(core.exceptions for core in all_cores),
-        "harakiri_count": 0,
+        "harakiri_count": past.harakiris + sum(one.harakiris for one in worker.lives),
         "signals": 0,
         "signal_queue": 0,
         "status": _status(life),

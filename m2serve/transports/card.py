@@ -13,8 +13,8 @@ word     written by the dispatcher                       written by the worker
 mail     a serial number: a request lies in the slot;    0: it is over, the answer has left by the worker's
          0: its answer was taken from the slot and sent  own responder
 answered the serial and SENDING, before it is sent       the serial: a complete answer lies in the slot
-state    HANDED; DRAINING in a cell without a slot       RUNNING, ANSWERING; IDLE in a cell without a slot:
-                                                         that answer is over
+state    HANDED; DRAINING in a cell without a slot       RUNNING and its thread, ANSWERING; IDLE in a cell
+                                                         without a slot: that answer is over
 road     with the mail, and when another request of the  never
          connection comes
 kind     before mail: PLAIN, UPLOAD, STREAM              never
@@ -71,6 +71,9 @@ HANDED: Final = 1
 RUNNING: Final = 2
 ANSWERING: Final = 3
 DRAINING: Final = 4
+STATES: Final = 255
+"""Mask of the state in its word; above it stands, with RUNNING, one more than the number of the thread that runs it."""
+THREAD_AT: Final = 8
 
 ANY_ROAD: Final = 0
 OWN_ROAD: Final = 1

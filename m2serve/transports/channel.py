@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from m2serve.errors import ClientGone
@@ -12,6 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from m2serve.transports.responder import Origin, Responder
+
+
+class Verdict(Enum):
+    """What becomes of a request that was taken away from its thread; the log says it."""
+
+    UNANSWERED = "answered 504"
+    BEGUN = "connection closed, its answer had begun"
+    COMPLETE = "its answer was complete and has left"
+    GONE = "its client has left"
 
 
 class Sink(Protocol):
@@ -84,10 +95,11 @@ class Channel:
         Raises:
             ClientGone: it cannot arrive any more.
         """
-        if self.gone:
-            raise ClientGone("the client has left")
         if not self.began:
             self._begin()
+        # in this order: whoever answers in our place does the reverse
+        if self.gone:
+            raise ClientGone("the client has left")
         if not any(parts):
             return  # an empty message would close the connection
         try:
@@ -126,7 +138,31 @@ class Channel:
             return
         if not self.began:
             self._begin()
+            if self.gone:
+                return
         try:
             self._responder.send(self._origin, self._envelope)
         except ClientGone:
             self.gone = True
+
+    # -- a thread that is stuck; the service thread's ----------------------------------------------------------------
+
+    def seize(self) -> Verdict | None:
+        """Take the client away from the thread: whatever it still says is dropped, as if the client had left.
+
+        Returns: what :meth:`reply` is to do; None: the thread has just finished.
+        """
+        if self.gone:
+            return Verdict.GONE
+        self.gone = True
+        return Verdict.BEGUN if self.began else Verdict.UNANSWERED
+
+    def reply(self, verdict: Verdict, message: bytes) -> None:
+        """End a seized request. May wait for Mongrel2, so this is for a thread that has the time.
+
+        Args: message: the answer to one that has none.
+        """
+        parts = {Verdict.UNANSWERED: (message, b""), Verdict.BEGUN: (b"",)}.get(verdict, ())
+        with suppress(ClientGone):
+            for part in parts:
+                self._responder.send(self._origin, self._envelope, part)

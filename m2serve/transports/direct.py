@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import select
 import socket
+import threading
 import time
+import uuid
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
@@ -17,13 +19,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from m2serve.errors import ClientGone, ProtocolError, TransportError
 from m2serve.transports import peer
 from m2serve.transports.base import Delivery
-from m2serve.transports.channel import Channel
+from m2serve.transports.channel import Channel, Verdict
 from m2serve.transports.responder import Origin, Responder
 from m2serve.wire import mongrel2, zmtp
 
 if TYPE_CHECKING:
-    import uuid
-
     from m2serve.endpoint import Endpoint, ZmqPair
 
 log = logging.getLogger("m2serve.worker")
@@ -149,11 +149,15 @@ class DirectChannel(Channel):
 
     def send_last(self, *parts: bytes) -> bool:
         """Send a complete answer, or hold it for the next one to take along."""
+        self.began = True  # before the look at *gone*: whoever answers in our place does the reverse
         if self.gone or not any(parts) or not self._held.take(self._responder, self._origin, self._envelope, parts):
             self.send(*parts)
-        else:
-            self.began = True
         return True
+
+    def reply(self, verdict: Verdict, message: bytes) -> None:
+        """End a seized request, behind what its thread holds."""
+        self._held.flush()
+        super().reply(verdict, message)
 
     def close(self) -> None:
         """Close the client's connection behind what was sent."""
@@ -166,6 +170,8 @@ class HeldAnswers:
 
     An answer is held only while the next request has been read already, which then waits for this thread anyhow, and
     only if no request of the last second took longer than 0.5 ms: so the first slow one delays a few answers, once.
+
+    Threads: the subscribed one. When that is stuck, another may :meth:`flush`; ``_flushing`` guards what is taken.
     """
 
     def __init__(self) -> None:
@@ -177,6 +183,7 @@ class HeldAnswers:
         self._size = 0
         self._began = 0.0
         self._slow = 0.0
+        self._flushing = threading.Lock()
 
     def begin(self) -> None:
         """A request begins."""
@@ -209,9 +216,12 @@ class HeldAnswers:
         """Send what is held."""
         if not self._data or self._to is None:
             return
-        responder, origin = self._to
-        data, envelopes = b"".join(self._data), self._envelopes
-        self._data, self._envelopes, self._size = [], [], 0
+        with self._flushing:
+            responder, origin = self._to
+            data, envelopes = b"".join(self._data), self._envelopes
+            self._data, self._envelopes, self._size = [], [], 0
+        if not envelopes:
+            return
         with suppress(ClientGone):  # their threads of control have ended; the responder closes these clients if it can
             responder.send_frames(origin, envelopes[-1], data, *envelopes[:-1])
 
@@ -269,6 +279,15 @@ class DirectSubscription:
         channel = self.channel
         if channel is not None and self._current == (endpoint, conn):
             channel.gone = True
+
+    def bequeath(self) -> DirectSubscription:
+        """Our thread is stuck: a subscription for another one, which goes on with our connections and with what was
+        read from them. Ours ends when it comes back."""
+        heir = DirectSubscription((), self._responders, self._office, uuid.UUID(self.uuid), self._largest)
+        heir._pulls, self._pulls = self._pulls, []
+        heir._ready, self._ready = self._ready, deque()
+        self._stopping = self._left = True
+        return heir
 
     def stop(self) -> None:
         """Leave Mongrel2's PUSH, at once if idle, else when what was read has been served.

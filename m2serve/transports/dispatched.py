@@ -61,6 +61,10 @@ class MailRoom:
         """By slot, the bodies of streamed uploads."""
         self.detached: dict[int, MailChannel] = {}
         """By serial, answers that go on without a thread."""
+        self._seized: dict[int, MailChannel] = {}
+        """By serial, requests that somebody else answers in place of their threads: few, for the worker leaves then."""
+        self._replied: set[int] = set()
+        """Serials of those whose answers have left."""
         self.looks: dict[int, Callable[[], None]] = {}
         """By serial, whom to call when there is more credit or the client has left."""
         # parts of ledger and card that every request touches
@@ -188,9 +192,48 @@ class MailRoom:
             if channel.cell is None:
                 self.say(Word.DETACH, channel.slot, serial)
 
+    # -- requests whose threads are stuck ------------------------------------------------------------------------
+
+    def seize(self, channel: MailChannel) -> bool:
+        """Take the client away from the thread that serves it; False: that one is leaving, and has answered.
+
+        The thread stores, then looks at ``gone``, before it begins to answer and before it leaves; we store ``gone``,
+        then look what it has stored. So never do both of us answer.
+        """
+        with self._lock:
+            before, channel.gone = channel.gone, True
+            if self.channels[channel.slot] is not channel:
+                channel.gone = before
+                return False
+            self._seized[channel.serial] = channel
+        self._lose(channel.slot, channel)
+        return True
+
+    def replied(self, channel: MailChannel) -> None:
+        """The seized request has its answer."""
+        self._replied.add(channel.serial)
+        self.free_seized(channel)
+
+    def is_seized(self, channel: MailChannel) -> bool:
+        """Whether somebody else has answered in its place, which is asked where the client has gone."""
+        with self._lock:  # it may be about to be decided
+            return channel.serial in self._seized
+
+    def free_seized(self, channel: MailChannel) -> None:
+        """Whoever comes last, the answer, the thread or LEFT, frees the slot.
+
+        Not before LEFT: a slot with a thread that is stuck must not be filled again.
+        """
+        serial = channel.serial
+        if self.stopping and serial in self._replied and serial not in self.detached:
+            if self.card.mails[channel.slot] == serial:
+                self.over(channel.slot)
+
     def stop(self) -> None:
         """No mail will come any more: threads leave when the card is empty."""
         self.stopping = True
+        for channel in list(self._seized.values()):
+            self.free_seized(channel)
         try:
             os.write(self.bell_write, bytes(self.card.threads))
         except BlockingIOError:
@@ -203,7 +246,8 @@ class MailSubscription:
     def __init__(self, room: MailRoom, thread: int, identity: uuid.UUID) -> None:
         self.uuid = str(identity)
         self._room = room
-        self._channel: MailChannel | None = None
+        self.channel: MailChannel | None = None
+        self._running = cards.RUNNING | (thread + 1) << cards.THREAD_AT
         room.rise()
         room.card.set_uuid(thread, identity.bytes)
 
@@ -225,20 +269,20 @@ class MailSubscription:
         room = self._room
         _, index, epoch, position, size, conn, _, _, _, kind = room.read(slot)
         raw = room.rings[index].copy(position, size)
-        room.words[room.bases[slot] + cards.STATE] = cards.RUNNING
+        room.words[room.bases[slot] + cards.STATE] = self._running
         origin = room.origins[index]
         if origin.epoch != epoch or origin.dead:
             room.over(slot)  # its Mongrel2 has gone
             return None
         ident = b"%d" % conn
         envelope = b"%b %d:%b, " % (raw[: raw.find(b" ")], len(ident), ident)
-        self._channel = channel = MailChannel(room, slot, serial, index, epoch, origin, envelope)
+        self.channel = channel = MailChannel(room, slot, serial, index, epoch, origin, envelope)
         room.channels[slot] = channel
         return _new(Delivery, (raw, channel, index, kind))
 
     def done(self) -> None:
         """The request is over."""
-        channel, self._channel = self._channel, None
+        channel, self.channel = self.channel, None
         if channel is not None:
             channel.leave()
 

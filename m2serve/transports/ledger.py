@@ -59,6 +59,7 @@ DRAINING: Final = 251
 """Answers that go on without a thread."""
 QUEUE_TIME: Final = 252
 """Nanoseconds that requests wait for a thread: a mean in which what is 5 s old counts for a third."""
+ANSWERED_504: Final = 253
 
 EPOCH: Final = 0
 PHASE: Final = 1

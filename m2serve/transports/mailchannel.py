@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from m2serve.errors import ClientGone, LocalProtocolError
 from m2serve.transports import card as cards
 from m2serve.transports import ledger as ledgers
 from m2serve.transports.card import UNLIMITED
-from m2serve.transports.channel import Channel
-from m2serve.wire import control, zmtp
+from m2serve.transports.channel import Channel, Verdict
+from m2serve.wire import control, pieces, zmtp
 from m2serve.wire.crew import Word
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ class MailChannel(Channel):
         It does not notice, or does not tell, when one breaks off while it is blocked writing to it; but an order about
         a connection that has ended it answers with a notice, as any message.
         """
-        sender, _, ids = self._envelope.partition(b" ")
-        self.control(control.keep_alive(sender, [ids[ids.index(b":") + 1 : -2]]))
+        sender, conn = self._client()
+        self.control(control.keep_alive(sender, [conn]))
 
     def _spend(self, parts: tuple[bytes, ...]) -> bool:
         """Count what is about to be sent, if it is allowed. Before it leaves: a debt nobody knows of would cut the
@@ -140,12 +141,14 @@ class MailChannel(Channel):
     def leave(self) -> None:
         """The request is over: send what is kept, free the slot."""
         room, slot, data = self._room, self.slot, self._last
-        if data and not self.gone:
+        if data:
+            # before the look at *gone*: whoever answers in our place does the reverse
+            room.channels[slot] = None
+        if data and not (self.gone and self._has_lost()):
             if self._closes:
                 data += zmtp.frame_header(len(self._envelope)) + self._envelope
             ring = room.rings[self.endpoint].words
             if ring[ledgers.AWAKE] == self.epoch and not room.words[self._state + cards.ROAD]:
-                room.channels[slot] = None
                 room.put_answer(slot, self.serial, data)
                 # It may have gone to sleep since: it says so first and looks for answers then, we do the reverse.
                 if ring[ledgers.AWAKE] != self.epoch or room.ledger_words[ledgers.WANT_WAKE]:
@@ -159,9 +162,58 @@ class MailChannel(Channel):
         elif data == _DETACHED:
             return
         else:
+            room.channels[slot] = None
             room.looks.pop(self.serial, None)
+            if self.gone and room.is_seized(self):
+                room.free_seized(self)
+                return
             room.words[self._state + cards.WAITING] = 0
         room.over(slot)
+
+    def _has_lost(self) -> bool:
+        """Whether the client has gone, or was taken away from us, once that is decided."""
+        return self._room.is_seized(self) or self.gone
+
+    # -- a thread that is stuck --------------------------------------------------------------------------------------
+
+    def seize(self) -> Verdict | None:
+        """Take the client away from the thread; see :class:`~m2serve.transports.channel.Channel`."""
+        was_gone = self.gone
+        if not self._room.seize(self):
+            return None
+        if self.began:
+            verdict = Verdict.BEGUN
+        else:
+            self._begin()  # should we die now, the dispatcher closes the connection
+            verdict = Verdict.COMPLETE if self._last else Verdict.UNANSWERED
+        return Verdict.GONE if was_gone else verdict
+
+    def reply(self, verdict: Verdict, message: bytes) -> None:
+        """End a seized request; see :class:`~m2serve.transports.channel.Channel`."""
+        words, close = self._room.words, zmtp.frame_header(len(self._envelope)) + self._envelope
+        data = b""
+        if verdict is Verdict.COMPLETE:
+            data = self._last or b""
+        elif verdict is Verdict.UNANSWERED and (
+            words[self._state + cards.CREDIT] >= UNLIMITED or self._spend((message,))
+        ):
+            data = b"".join((zmtp.frame_header(len(self._envelope) + len(message)), self._envelope, message))
+        if verdict is not Verdict.COMPLETE or self._closes:
+            data += close
+            if words[self._state + cards.KIND] == cards.STREAM:
+                # Mongrel2 waits for credit to read on, and until it has some does not look at the connection
+                sender, conn = self._client()
+                order = control.upload_credits(sender, conn, pieces.ENOUGH)
+                data += zmtp.frame_header(len(order)) + order
+        if verdict is not Verdict.GONE:
+            with suppress(ClientGone):
+                self._responder.send_frames(self._origin, self._envelope, data)
+        self._room.replied(self)
+
+    def _client(self) -> tuple[bytes, bytes]:
+        """Handler identity and connection."""
+        sender, _, ids = self._envelope.partition(b" ")
+        return sender, ids[ids.index(b":") + 1 : -2]
 
     # -- without a thread: the courier's, but for detach() ---------------------------------------------------------
 

@@ -38,8 +38,8 @@ class WorkerPost:
     bell_write_fd: int
     crew_dispatcher_fd: int
     crew_worker_fd: int
-    sheet_fd: int = -1
-    """Its score sheet; the dispatcher has no use for it."""
+    sheet_fd: int
+    """Its score sheet; the dispatcher looks into it when the worker has died."""
 
     @classmethod
     def create(cls, key: int, worker: WorkerId, threads: int) -> WorkerPost:
@@ -62,8 +62,8 @@ class WorkerPost:
         )
 
     def dispatcher_fds(self) -> list[int]:
-        """What the WORKER message carries, in this order: card, crew link, bell."""
-        return [self.card_fd, self.crew_dispatcher_fd, self.bell_write_fd]
+        """What the WORKER message carries, in this order: card, crew link, bell, sheet."""
+        return [self.card_fd, self.crew_dispatcher_fd, self.bell_write_fd, self.sheet_fd]
 
     def worker_fds(self) -> list[int]:
         """What the worker keeps."""
@@ -72,8 +72,8 @@ class WorkerPost:
     @classmethod
     def from_fds(cls, key: int, worker: WorkerId, threads: int, fds: Sequence[int]) -> WorkerPost:
         """The dispatcher's view of a WORKER message."""
-        card, crew, bell = fds
-        return cls(key, worker, threads, card, -1, bell, crew, -1)
+        card, crew, bell, sheet = fds
+        return cls(key, worker, threads, card, -1, bell, crew, -1, sheet)
 
     def close_worker_side(self) -> None:
         """In the master after the fork: from now on the worker's death closes the crew link."""
@@ -86,9 +86,6 @@ class WorkerPost:
         """Close everything."""
         for fd in self.dispatcher_fds():
             os.close(fd)
-        if self.sheet_fd >= 0:
-            os.close(self.sheet_fd)
-            self.sheet_fd = -1
         self.close_worker_side()
 
 
@@ -129,12 +126,6 @@ class NodeFds:
         for post in self.posts.values():
             kept += post.dispatcher_fds()
         return kept
-
-    def become_dispatchers(self) -> list[int]:
-        """In a forked dispatcher, which closes all but what this returns: the sheets are not for it."""
-        for post in self.posts.values():
-            post.sheet_fd = -1
-        return self.fds()
 
     def close(self) -> None:
         """Close everything."""

@@ -2,7 +2,8 @@
 
 One sheet a life, made by the master before the fork, so a new worker starts with zeros. The worker writes, each
 thread its own cell; the master reads, whenever it wants to know. Nobody waits: a reader may see a request that has
-just begun with the line of the one before it, but each word for itself is always whole.
+just begun with the line of the one before it, but each word for itself is always whole. A worker that is asked for
+its stacks writes them behind its sheet.
 
 A cell is 1024 bytes: counters, the line of the running request, and the requests of each application beyond the first.
 Times are monotonic nanoseconds.
@@ -10,6 +11,7 @@ Times are monotonic nanoseconds.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import struct
@@ -20,6 +22,8 @@ _WORDS: Final = _CELL // 8
 
 PREFIX: Final = 0
 """In the head: what the request ids of this life begin with."""
+LISTENS: Final = 1
+"""In the head: 1 as soon as the worker obeys the signals of :mod:`m2serve.system.stacks`."""
 
 STARTED: Final = 0
 """When the running request began; 0: none runs."""
@@ -58,10 +62,16 @@ def sheet_size(threads: int) -> int:
 
 
 def create_sheet(threads: int) -> int:
-    """A new sheet's descriptor, zero all over, close-on-exec."""
+    """A new sheet's descriptor, zero all over, close-on-exec. What is written through it lands behind the sheet."""
     fd = os.memfd_create("m2serve-sheet")
     os.ftruncate(fd, sheet_size(threads))
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
     return fd
+
+
+def listens(fd: int) -> bool:
+    """Whether the worker of a sheet has said that it obeys the signals for stacks."""
+    return any(os.pread(fd, 8, 8 * LISTENS))
 
 
 class Sheet:

@@ -34,12 +34,14 @@ class Verb(Enum):
     QUIET = "QUIET"
     SETTLED = "SETTLED"
     ALIVE = "ALIVE"
+    STUCK = "STUCK"
     # master to child
     DRAIN = "DRAIN"
     STOP = "STOP"
     WORKER = "WORKER"
     REOPEN = "REOPEN"
     PING = "PING"
+    HARAKIRI = "HARAKIRI"
     # either way: carries descriptors of the message that follows it
     MORE = "MORE"
 

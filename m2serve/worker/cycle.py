@@ -11,8 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from m2serve.errors import ClientGone, RemoteProtocolError
-from m2serve.gateways.base import EXCEPTION, FILE, NO_APP, READ_ERROR
+from m2serve.gateways.base import EXCEPTION, FILE, NO_APP, READ_ERROR, Outcome
 from m2serve.gateways.wsgi import Pending
+from m2serve.message import Request
 from m2serve.transports import sheet as sheets
 from m2serve.wire import mongrel2
 from m2serve.worker.streamed import wake
@@ -20,9 +21,9 @@ from m2serve.worker.streamed import wake
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from m2serve.gateways.base import Body, Outcome
+    from m2serve.gateways.base import Body
     from m2serve.gateways.wsgi import WsgiGateway
-    from m2serve.message import Headers, Request
+    from m2serve.message import Headers
     from m2serve.observe.access import AccessLog
     from m2serve.transports.base import Delivery
     from m2serve.transports.channel import Channel
@@ -76,6 +77,9 @@ class Cycle:
         self._sheet = sheet
         self._cells = sheet.cells
         self._shown: list[Headers | None] = [None] * sheet.threads
+        """Of each thread the headers of the request that runs or ran last."""
+        self._answered: set[int] = set()
+        """Numbers of requests that were answered in place of their threads."""
         self._parse = mongrel2.Reader().parse
 
     def run(self, delivery: Delivery, core: int) -> None:
@@ -140,10 +144,24 @@ class Cycle:
             outcome = self._special(core, outcome)
         if self._ended is not None:
             self._ended(core, outcome.status, spent, outcome.body_bytes + outcome.header_bytes, request)
-        if access is not None:
+        if access is not None and not (channel.gone and number in self._answered):
             with self._count:
                 mine = self._next_line()
             self._record(access, request, outcome, core, wall, started, mine)
+
+    def answered(self, core: int, number: int, status: int, message: bytes) -> None:
+        """The running request was answered in place of its thread: it has its line now. The service thread's."""
+        self._answered.add(number)
+        headers = self._shown[core]
+        if self._access is None or headers is None:
+            return
+        size = message.index(b"\r\n\r\n") + 4
+        outcome = Outcome(status, len(message) - size, message[:size].count(b"\r\n") - 2, size, closed=True)
+        started = int(self._cells[core][_STARTED]) or _now()
+        with self._count:
+            mine = self._next_line()
+        request = Request(b"", b"", b"-", headers, b"")
+        self._record(self._access, request, outcome, core, time.time() - (_now() - started) / 1e9, started, mine)
 
     def _drained(
         self, channel: Channel, request: Request, core: int, wall: float, started: int, outcome: Outcome
@@ -194,7 +212,7 @@ class Cycle:
         method, uri = headers.get(b"METHOD"), headers.get(b"URI")
         line = (method if isinstance(method, bytes) else b"", uri if isinstance(uri, bytes) else request.path)
         self._sheet.show(core, *line)
-        self._shown[core] = headers if request.key else None
+        self._shown[core] = headers
 
     def _special(self, core: int, outcome: Outcome) -> Outcome:
         """Count what is rare; gives what the log is to say."""

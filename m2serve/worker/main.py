@@ -23,6 +23,8 @@ from m2serve.gateways.wsgi import WsgiGateway
 from m2serve.observe.access import AccessLog
 from m2serve.observe.log import reclaim
 from m2serve.plugin.hooks import Hooks
+from m2serve.system import stacks
+from m2serve.transports import sheet as sheets
 from m2serve.transports.card import STREAM, UPLOAD, Card
 from m2serve.transports.direct import DirectSubscription
 from m2serve.transports.dispatched import MailRoom, MailSubscription
@@ -31,6 +33,7 @@ from m2serve.transports.responder import Responder
 from m2serve.transports.sheet import Sheet
 from m2serve.wire.link import Verb
 from m2serve.worker.cycle import Cycle
+from m2serve.worker.harakiri import Harakiri
 from m2serve.worker.service import SIGNAL_DRAIN, Service
 from m2serve.worker.streamed import StreamedUploads
 from m2serve.worker.uploads import Uploads
@@ -52,6 +55,9 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: 
     hooks = hooks or Hooks()
     wake, bell = _wake_socket()
     _take_signals(bell)
+    stacks.listen(post.sheet_fd)
+    sheet = Sheet(post.sheet_fd, settings.threads)
+    sheet.head[sheets.LISTENS] = 1
     hooks("fork", worker=post.worker, key=post.key)
     started = time.monotonic()
     try:
@@ -72,7 +78,7 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: 
         post.worker,
         settings.processes,
         {UPLOAD: uploads.open, STREAM: streams.open},
-        Sheet(post.sheet_fd, settings.threads),
+        sheet,
         hooks.per_request(),
     )
     identities = [uuid.uuid4() for _ in range(settings.threads)]
@@ -93,12 +99,32 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: 
         crew = socket.socket(fileno=post.crew_worker_fd)
         subscriptions += [MailSubscription(room, core, identity) for core, identity in enumerate(identities)]
         service.join_crew(crew, room)
-    for core, subscription in enumerate(subscriptions):
-        thread = threading.Thread(
-            target=_serve, args=(subscription, cycle, core, service.ring), name=f"core-{core}", daemon=True
-        )
+
+    def start(core: int) -> None:
+        serving = (subscriptions[core], cycle, core, service.ring)
+        thread = threading.Thread(target=_serve, args=serving, name=f"core-{core}", daemon=True)
         threads.append(thread)
         thread.start()
+
+    def succeed(core: int) -> None:
+        stuck = subscriptions[core]
+        if isinstance(stuck, DirectSubscription):
+            subscriptions[core] = stuck.bequeath()
+            start(core)
+
+    for core in range(settings.threads):
+        start(core)
+    harakiri = Harakiri(
+        link,
+        cycle,
+        sheet,
+        subscriptions,
+        threads,
+        patience=float(settings.harakiri_graceful_timeout),
+        number=settings.harakiri_graceful_signal,
+        every=settings.harakiri_verbose,
+    )
+    service.judge(harakiri, succeed)
     hooks("ready", worker=post.worker)
     link.send(
         Verb.READY,
@@ -106,11 +132,13 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: 
             "threads": [subscription.uuid for subscription in subscriptions],
             "apps": [prefix for prefix, _ in mounts.apps],
             "seconds": round(seconds, 3),
+            "natives": [[thread.ident, thread.native_id] for thread in threads],
         },
     )
     service.run()
     hooks("worker_exit", worker=post.worker)
-    logging.shutdown()
+    if all(not thread.is_alive() for thread in threads):
+        logging.shutdown()  # which a thread that is stuck may hold up
     return ExitCode.MASTER_LOST if service.master_lost else ExitCode.OK
 
 

@@ -22,9 +22,11 @@ from m2serve.wire.link import Verb
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from m2serve.transports.dispatched import MailRoom, MailSubscription
+    from m2serve.worker.harakiri import Harakiri
 
 log = logging.getLogger("m2serve.worker")
 
@@ -60,6 +62,8 @@ class Service:
         self._saying = threading.Lock()
         self._wake = wake
         self._bell = bell
+        self._harakiri: Harakiri | None = None
+        self._succeed: Callable[[int], None] = lambda core: None
         self._watch = Watch()
         self._pings = [Pings() for _ in responders]
         self._proof_lock = threading.Lock()
@@ -72,6 +76,13 @@ class Service:
         """Dispatched topology: the link to the dispatcher, before :meth:`run`."""
         crew.setblocking(False)
         self._crew, self._room = crew, room
+
+    def judge(self, harakiri: Harakiri, succeed: Callable[[int], None]) -> None:
+        """Who deals with threads that are stuck, before :meth:`run`.
+
+        Args: succeed: has another thread go on in place of a stuck one, where others wait for it.
+        """
+        self._harakiri, self._succeed = harakiri, succeed
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -95,16 +106,24 @@ class Service:
                     self._hand_on()
             self._watch.wait(self._timeout(time.monotonic()))
         if not self.master_lost:
-            for thread in self._threads:
-                thread.join()
+            for core, thread in enumerate(self._threads):
+                if not self._is_stuck(core):
+                    thread.join()
             for responder in self._responders:
                 responder.close()
 
     def _is_over(self) -> bool:
-        if not self._stopped or any(thread.is_alive() for thread in self._threads):
+        if not self._stopped:
+            return False
+        if any(thread.is_alive() and not self._is_stuck(core) for core, thread in enumerate(self._threads)):
+            return False
+        if self._harakiri is not None and self._harakiri.busy:
             return False
         # answers that go on without a thread are answers
         return self._room is None or not self._room.detached
+
+    def _is_stuck(self, core: int) -> bool:
+        return self._harakiri is not None and self._harakiri.holds(core)
 
     def _timeout(self, now: float) -> float | None:
         deadlines = [d for r in self._responders if (d := r.deadline()) is not None]
@@ -276,6 +295,20 @@ class Service:
                 self._drain()
             elif received.verb is Verb.REOPEN:
                 reopen()
+            elif received.verb is Verb.HARAKIRI:
+                self._give_up(received.payload)
+
+    def _give_up(self, payload: Mapping[str, Any]) -> None:
+        """A request is over its deadline: let others finish, and leave."""
+        assert self._harakiri is not None
+        core = self._harakiri.accuse(payload)
+        if core is None:
+            return
+        self._succeed(core)
+        if not self._draining:
+            self._link.send(Verb.LEAVING, {"reason": "harakiri"})
+            self._drain()
+        self._harakiri.warn()
 
     def _on_wake(self) -> None:
         try:

@@ -5,6 +5,7 @@
 from dataclasses import dataclass
 
 from m2serve.config.option import compatible, option
+from m2serve.config.values import Deadline
 from m2serve.ids import Seconds
 
 
@@ -20,6 +21,26 @@ class ProcessGroup:
     )
     reload_mercy: Seconds = option(
         Seconds(60), "How long the dispatcher and attached daemons may take to leave; then they are killed."
+    )
+    worker_start_timeout: Seconds = option(
+        Seconds(600),
+        "How long a worker may load the application; then it is killed, and a reload given up. 0: for ever.",
+    )
+    harakiri: tuple[Deadline, ...] = option(
+        (),
+        "How long a request may run, all or those below a path; then it is answered 504 and its worker replaced. The "
+        "longest prefix counts; 0 for ever.",
+        names=("t",),
+        metavar="[/PREFIX=]SECONDS",
+    )
+    harakiri_verbose: bool = option(
+        False, "Log at harakiri what the kernel says of the thread, and what all other threads of the worker do."
+    )
+    harakiri_graceful_timeout: Seconds = option(
+        Seconds(0), "How long a thread may go on after harakiri, when the others have finished; then it ends."
+    )
+    harakiri_graceful_signal: int = option(
+        15, "Signal sent to the worker at harakiri, if harakiri-graceful-timeout is set.", minimum=1
     )
     max_requests: int = option(0, "Replace a worker that has served so many requests; 0 for never.", names=("R",))
     max_requests_delta: int = option(0, "Add this, times the worker's number, to max-requests.")

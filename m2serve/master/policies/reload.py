@@ -65,6 +65,8 @@ def _settle(board: Board, generation: Generation, now: Seconds) -> list[Action]:
     older = [one for one in board.generations if one.number < generation.number and one.current]
     if older and generation.failed:
         return _give_up(board, generation, "its application cannot be loaded", now)
+    if older and generation.overlong:
+        return _give_up(board, generation, f"{generation.overlong} (worker-start-timeout)", now)
     if older and generation.early_deaths > EARLY_DEATHS:
         return _give_up(board, generation, f"{generation.early_deaths} workers died before they were ready", now)
     if not board.all_ready(generation):

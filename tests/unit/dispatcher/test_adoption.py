@@ -30,6 +30,7 @@ SETTINGS = SimpleNamespace(
     worker_reload_mercy=60.0,
     health_check=(),
     retry_idempotent=False,
+    harakiri=(),
 )
 
 

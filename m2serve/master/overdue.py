@@ -1,0 +1,69 @@
+"""Looks for requests that have run for longer than they may, in the workers' sheets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from m2serve.ids import Seconds
+from m2serve.master.attachment import Attachment
+from m2serve.master.child import AT_ZERO
+from m2serve.master.late import Late
+from m2serve.master.policies import harakiri
+from m2serve.transports import sheet as sheets
+
+if TYPE_CHECKING:
+    from m2serve.config.deadlines import Deadlines
+    from m2serve.master.board import Board
+    from m2serve.master.scores import Scores
+    from m2serve.transports.sheet import Sheet
+
+
+@dataclass
+class Overdue(Attachment):
+    """Looks when the next deadline of a running request comes, and as often as one could have begun and ended since:
+    each shortest deadline."""
+
+    board: Board
+    scores: Scores
+    deadlines: Deadlines
+    _next: Seconds = AT_ZERO
+
+    def turn(self, now: Seconds) -> bool:
+        if not self.deadlines or now < self._next:
+            return False
+        self._next = Seconds(now + self.deadlines.least)
+        found = False
+        for child in self.board.workers:
+            if child.state in harakiri.SERVING and child.key in self.scores.lives:
+                before, child.late = child.late, self._late(self.scores.lives[child.key][1], now)
+                found |= child.late != before
+        return found
+
+    def due(self, now: Seconds) -> Seconds | None:
+        if not self.deadlines:
+            return None
+        step = harakiri.next_due(self.board)
+        return self._next if step is None else min(self._next, step)
+
+    def _late(self, sheet: Sheet, now: Seconds) -> tuple[Late, ...]:
+        late = []
+        for core in range(sheet.threads):
+            cell = sheet.cells[core]
+            started, number = cell[sheets.STARTED], cell[sheets.NUMBER]
+            if not started:
+                continue
+            method, uri = sheet.line(core)
+            if cell[sheets.STARTED] != started or cell[sheets.NUMBER] != number:
+                continue  # another one has begun since
+            limit = self.deadlines.of_uri(uri)
+            began = Seconds(started / 1e9)
+            if not limit:
+                continue
+            if now < began + limit:
+                self._next = min(self._next, Seconds(began + limit))
+                continue
+            request_id = f"{sheet.head[sheets.PREFIX]:08x}-{number:x}"
+            line = method.decode("latin-1"), uri.decode("latin-1")
+            late.append(Late(core, number, began, Seconds(limit), *line, request_id))
+        return tuple(late)
