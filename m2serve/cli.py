@@ -20,6 +20,7 @@ from m2serve.errors import ConfigError, ExitCode
 from m2serve.master import client
 from m2serve.master.server import Server
 from m2serve.master.spawn import Entries
+from m2serve.mongrel2 import doctor
 from m2serve.observe import log
 from m2serve.plugin import loader
 from m2serve.system import privileges, rlimits
@@ -47,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
         return _order(line.orders)
     if line.check:
         return _check(examine(argv, os.environ, Outside(), find=loader.find))
+    if line.doctor:
+        return _examine(examine(argv, os.environ, Outside(), find=loader.find))
     launch = Launch()
     try:
         settings = load(argv, os.environ, find=loader.find)
@@ -87,6 +90,13 @@ def _set_up(settings: Settings) -> Hooks:
     """Raises: ConfigError: a plugin does not come up."""
     plugins = [(cast("loader.Plugin", one.plugin), one.options, one.origin) for one in settings.plugins]
     return loader.set_up(plugins, settings)
+
+
+def _examine(examined: Examined) -> int:
+    """Answer what will hurt; the exit code is 0 if nothing will fail."""
+    sections = doctor.diagnose(examined.settings, examined.problems)
+    _answer(doctor.report(sections))
+    return ExitCode.CONFIG if doctor.is_ill(sections) else ExitCode.OK
 
 
 def _order(orders: Iterable[tuple[str, str]]) -> int:

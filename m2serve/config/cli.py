@@ -45,6 +45,7 @@ class CommandLine:
     """For servers that run: the word and a pid file."""
     wants: Information | None = None
     check: bool = False
+    doctor: bool = False
     allow_exec: bool = False
 
     def complain(self, argument: str, expected: str) -> None:
@@ -82,8 +83,9 @@ def _positional(line: CommandLine, argument: str) -> None:
 def _long(line: CommandLine, argument: str, rest: deque[str]) -> None:
     written, separator, value = argument.partition("=")
     name = written[2:]
-    if name in ("check", "allow-exec"):
+    if name in ("check", "doctor", "allow-exec"):
         line.check = line.check or name == "check"
+        line.doctor = line.doctor or name == "doctor"
         line.allow_exec = line.allow_exec or name == "allow-exec"
         return
     if name in ORDERS:

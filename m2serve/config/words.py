@@ -93,6 +93,7 @@ GRAMMAR: Mapping[str, Word] = MappingProxyType(
         "allow-exec": Word("", "Let configuration files run programs with exec://.", file=False),
         "stop": Word("PIDFILE", "Stop the server whose pid is in that file, as INT does; start none.", file=False),
         "reload": Word("PIDFILE", "Reload the server whose pid is in that file, as HUP does; start none.", file=False),
+        "doctor": Word("", "Say what of Mongrel2 and of the settings will hurt; start nothing.", file=False),
         "check": Word("", "Print every setting with its origin and what was ignored; start nothing.", file=False),
     }
 )

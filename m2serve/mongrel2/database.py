@@ -25,6 +25,7 @@ class Handler(NamedTuple):
     protocol: str
     servers: frozenset[str]
     """The ids of the servers with a route to it."""
+    recv_ident: str = ""
 
 
 class Server(NamedTuple):
@@ -82,7 +83,9 @@ def _read(connection: sqlite3.Connection, path: str) -> Database:
     for row in _rows(connection, "SELECT * FROM handler ORDER BY id"):
         owners = frozenset(route["server"] for route in routes if route["handler"] == row["id"])
         specs = (row["send_spec"], row["recv_spec"])
-        one = Handler(specs[0], row["send_ident"], specs[1], row.get("protocol") or "json", owners)
+        one = Handler(
+            specs[0], row["send_ident"], specs[1], row.get("protocol") or "json", owners, row.get("recv_ident", "")
+        )
         first = handlers.setdefault(specs, one)
         handlers[specs] = first._replace(servers=first.servers | owners)
     return Database(

@@ -56,9 +56,9 @@ def front(pair: ZmqPair, where: Place, values: Mapping[str, str], control: str =
         chroot=where.root,
         directory=where.directory,
         temp_store=values.get("upload.temp_store") or None,
-        content_length=_number(values.get("limits.content_length"), _CONTENT_LENGTH),
-        stream=_number(values.get("upload.stream"), 0) != 0,
-        flow_control=_number(values.get("download.flow_control"), 0) != 0,
+        content_length=number(values.get("limits.content_length"), _CONTENT_LENGTH),
+        stream=number(values.get("upload.stream"), 0) != 0,
+        flow_control=number(values.get("download.flow_control"), 0) != 0,
         control=_control(control or values.get("control_port", ""), where),
         sendfile=sendfile,
     )
@@ -207,7 +207,7 @@ def _described(entry: _Entry, pair: ZmqPair, values: Mapping[str, str]) -> Front
 
 def _check_values(values: Mapping[str, str]) -> None:
     """Settings with which Mongrel2 itself fails."""
-    stream = _number(values.get("upload.stream"), 0)
+    stream = number(values.get("upload.stream"), 0)
     store = values.get("upload.temp_store")
     if not store and not stream:
         log.warning(
@@ -216,8 +216,8 @@ def _check_values(values: Mapping[str, str]) -> None:
         )
     elif store and not store.endswith("XXXXXX"):
         log.warning("mongrel2-config: upload.temp_store is %s: without XXXXXX at its end Mongrel2 makes no file", store)
-    content = _number(values.get("limits.content_length"), _CONTENT_LENGTH)
-    headers = _number(values.get("limits.buffer_size"), _BUFFER_SIZE)
+    content = number(values.get("limits.content_length"), _CONTENT_LENGTH)
+    headers = number(values.get("limits.buffer_size"), _BUFFER_SIZE)
     if content < headers:
         log.warning(
             "mongrel2-config: limits.content_length is %d, less than limits.buffer_size, %d:"
@@ -230,7 +230,7 @@ def _check_values(values: Mapping[str, str]) -> None:
 # --- values ---------------------------------------------------------------------------
 
 
-def _number(text: str | None, default: int) -> int:
+def number(text: str | None, default: int) -> int:
     """A setting as C's atoi reads it."""
     if text is None:
         return default

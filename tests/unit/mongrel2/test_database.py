@@ -31,7 +31,7 @@ def test_everything_we_want_to_know(written: Written) -> None:
         Server("2", "tls", "", "/run/m2.pid", "", True),
     )
     app, chat, unused = found.handlers
-    assert app == Handler("tcp://*:9997", "app", "tcp://127.0.0.1:9996", "tnetstring", frozenset("12"))
+    assert app == Handler("tcp://*:9997", "app", "tcp://127.0.0.1:9996", "tnetstring", frozenset("12"), "app")
     assert chat.servers == {"2"}
     assert [server.uuid for server in found.servers_of(chat)] == ["tls"]
     assert found.servers_of(unused) == found.servers
