@@ -63,7 +63,7 @@ _RELOADS = """
     reload-on-exception-repr reload-on-fd brutal-reload-on-fd fs-brutal-reload fs-signal touch-exec touch-signal
     touch-spoolers-reload propagate-touch py-auto-reload-ignore python-auto-reload
 """
-_TIMERS = "signal-timer timer signal-rbtimer rbtimer cron-harakiri cron-legion unique-cron-legion unique-legion-cron"
+_TIMERS = "signal-timer timer signal-rbtimer rbtimer cron-legion unique-cron-legion unique-legion-cron"
 _REFORKS = "refork re-fork refork-as-root re-fork-as-root refork-post-jail re-fork-post-jail no-server shutdown-sockets"
 _SUBSCRIPTIONS = """
     subscribe subscribe-freq subscribe-with-modifier1 start-unsubscribed unsubscribe-on-graceful-reload weight

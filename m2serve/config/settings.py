@@ -19,6 +19,7 @@ from m2serve.config.groups.mongrel2 import Mongrel2Group
 from m2serve.config.groups.plugins import PluginGroup
 from m2serve.config.groups.privileges import PrivilegesGroup
 from m2serve.config.groups.process import ProcessGroup
+from m2serve.config.groups.programs import ProgramsGroup
 from m2serve.config.groups.static import StaticGroup
 from m2serve.config.groups.stats import StatsGroup
 from m2serve.config.machine import machine_magic
@@ -36,7 +37,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings(
-    AppGroup, StaticGroup, Mongrel2Group, ProcessGroup, PrivilegesGroup, MasterGroup, StatsGroup, PluginGroup, LogGroup
+    AppGroup,
+    StaticGroup,
+    Mongrel2Group,
+    ProcessGroup,
+    PrivilegesGroup,
+    MasterGroup,
+    ProgramsGroup,
+    StatsGroup,
+    PluginGroup,
+    LogGroup,
 ):
     """Every option as an attribute.
 

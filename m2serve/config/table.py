@@ -16,6 +16,7 @@ from m2serve.config.groups.mongrel2 import Mongrel2Group
 from m2serve.config.groups.plugins import PluginGroup
 from m2serve.config.groups.privileges import PrivilegesGroup
 from m2serve.config.groups.process import ProcessGroup
+from m2serve.config.groups.programs import ProgramsGroup
 from m2serve.config.groups.static import StaticGroup
 from m2serve.config.groups.stats import StatsGroup
 from m2serve.config.option import Kind, declaration, kind_of
@@ -31,6 +32,7 @@ GROUPS: tuple[type, ...] = (
     ProcessGroup,
     PrivilegesGroup,
     MasterGroup,
+    ProgramsGroup,
     StatsGroup,
     PluginGroup,
     LogGroup,

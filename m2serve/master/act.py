@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from m2serve.errors import ExitCode
     from m2serve.master.board import Board
+    from m2serve.master.jobs import Job
+    from m2serve.master.programs import Program
     from m2serve.master.spawn import Spawner
-    from m2serve.mongrel2.daemon import DaemonSpec
     from m2serve.transports.node import NodeFds
 
 log = logging.getLogger("m2serve.master")
@@ -40,7 +41,7 @@ class Actor:
     board: Board
     node: NodeFds
     spawner: Spawner
-    daemons: Sequence[DaemonSpec]
+    daemons: Sequence[Program]
     processes: int
     threads: int
     finished: ExitCode | None = None
@@ -55,8 +56,8 @@ class Actor:
                 self._spawn(slot, now)
             case actions.Drain(child, reason, deadline):
                 self._drain(child, reason, deadline)
-            case actions.Stop(child, reason, deadline):
-                self._stop(child, reason, deadline)
+            case actions.Stop(child, reason, deadline, reload):
+                self._stop(child, reason, deadline, reload)
             case actions.Kill(child, reason):
                 self._kill(child, reason)
             case actions.OpenGeneration(kind):
@@ -93,6 +94,12 @@ class Actor:
             case actions.GiveUp(child):
                 stuck.give_up_loading(child, self.node, self.board, now)
                 self._kill(child, "worker-start-timeout")
+            case actions.Run(job):
+                self._run(job, now)
+            case actions.Skip(job):
+                job.due = False
+                # Tests wait for this line.
+                log.info("%s is not started: it still runs (pid: %d)", job.program.name, job.running[-1].pid)
             case actions.Order(order):
                 log.critical("stopping: %s", order.reason)
                 self.board.stop = order
@@ -136,6 +143,11 @@ class Actor:
         self.board.last_reload = ""
         # Tests wait for this line.
         log.info("all %d workers ready in %.2f s", generation.size, now - generation.started)
+        if generation.number > 1 and generation.kind is not ReloadKind.CHAIN:
+            # They run the application's code, too. As in uWSGI a chain leaves them alone.
+            for slot in self.board.slots:
+                if slot.kind is ChildKind.DAEMON and not slot.gate:
+                    slot.renew = generation.kind.value
         self.hooks("serving", generation=generation.number, seconds=now - generation.started)
 
     def _retire(self, generation: Generation, reason: str, given_up: bool) -> None:
@@ -161,6 +173,7 @@ class Actor:
             return
         slot.child = child
         self.board.children.append(child)
+        slot.died, slot.renew = False, ""
         threads = f", threads: {self.threads}" if slot.kind is ChildKind.WORKER else ""
         # Tests wait for this line.
         log.info("spawned %s (pid: %d%s)", slot.name, child.pid, threads)
@@ -168,7 +181,8 @@ class Actor:
 
     def _fork(self, child: Child, slot: Slot) -> None:
         if slot.kind is ChildKind.DAEMON:
-            child.pid, child.output = self.spawner.daemon(self.daemons[slot.daemon])
+            child.program = self.daemons[slot.daemon]
+            child.pid, child.output = self.spawner.program(child.program)
         elif slot.kind is ChildKind.DISPATCHER:
             child.pid, child.link = self.spawner.dispatcher()
         else:
@@ -189,16 +203,34 @@ class Actor:
             payload = {"worker": child.worker, "key": child.key, "threads": self.threads}
             dispatcher.link.send(Verb.WORKER, payload, post.dispatcher_fds())
 
+    def _run(self, job: Job, now: Seconds) -> None:
+        program = job.program
+        child = Child(ChildKind.COMMAND, next(self._keys), program.name, started=now, program=program)
+        try:
+            child.pid, child.output = self.spawner.program(program)
+        except OSError as error:
+            job.due = False
+            log.error("%s cannot be started: %s; next attempt at its next time", program.name, error)
+            return
+        # Tests wait for this line.
+        log.info("%s (pid: %d) started: %s", child.name, child.pid, program.command)
+        self.board.children.append(child)
+        child.move(ChildState.STARTING, "its time has come")
+        if job.harakiri:
+            child.deadline = Seconds(now + job.harakiri)
+        job.began(child)
+
     def _drain(self, child: Child, reason: str, deadline: Seconds) -> None:
         child.move(ChildState.DRAINING, reason)
         child.deadline = deadline
         self._tell(child, Verb.STOP if child.kind is ChildKind.DISPATCHER else Verb.DRAIN)
 
-    def _stop(self, child: Child, reason: str, deadline: Seconds) -> None:
+    def _stop(self, child: Child, reason: str, deadline: Seconds, reload: bool) -> None:
         child.move(ChildState.STOPPING, reason)
         child.deadline = deadline
-        if child.kind is ChildKind.DAEMON:
-            _signal(child, signal.SIGTERM)
+        program = child.program
+        if program is not None:
+            _signal(child, program.reload_signal if reload else program.stop_signal)
         else:
             self._tell(child, Verb.DRAIN if child.kind is ChildKind.DISPATCHER else Verb.STOP)
 
@@ -220,8 +252,8 @@ class Actor:
             child.link.send(verb, {})
 
 
-def _signal(child: Child, number: signal.Signals) -> None:
-    if child.kind is ChildKind.DAEMON:
+def _signal(child: Child, number: int) -> None:
+    if child.is_program:
         # The whole group; there is none yet if the child has not come to setsid.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, number)

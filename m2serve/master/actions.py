@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from m2serve.master.board import Slot, StopOrder
     from m2serve.master.child import Child
     from m2serve.master.generation import Generation, ReloadKind
+    from m2serve.master.jobs import Job
     from m2serve.master.late import Late
 
 
@@ -32,11 +33,15 @@ class Drain:
 
 @dataclass(frozen=True)
 class Stop:
-    """Leave now: SIGKILL follows at the deadline. TERM for a daemon."""
+    """Leave now: SIGKILL follows at the deadline. A signal for a program.
+
+    Args: reload: it will be started anew.
+    """
 
     child: Child
     reason: str
     deadline: Seconds
+    reload: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,20 @@ class GiveUp:
 
 
 @dataclass(frozen=True)
+class Run:
+    """A command of cron starts."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A command of cron is left out this time: it still runs."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
 class Order:
     """Stop the whole server."""
 
@@ -195,6 +214,8 @@ Action = (
     | AskStack
     | TellLoading
     | GiveUp
+    | Run
+    | Skip
     | Order
     | Finish
 )

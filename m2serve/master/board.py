@@ -14,6 +14,7 @@ from m2serve.master.limits import Limits
 if TYPE_CHECKING:
     from m2serve.ids import WorkerId
     from m2serve.master.generation import Generation, ReloadKind
+    from m2serve.master.jobs import Job
 
 
 STOP_GRACE = Seconds(1.0)
@@ -64,6 +65,13 @@ class Slot:
     """Its child is to succeed the one there, once it is ready."""
     stays_until: Seconds = AT_ZERO
     """No successor is tried before."""
+    gate: bool = False
+    """A daemon that has to answer before anything of ours starts."""
+    control: bool = False
+    """The server ends when its child ends by itself, which *died* says."""
+    died: bool = False
+    renew: str = ""
+    """Why the daemon there is to be started anew; empty: it is not."""
 
 
 @dataclass(eq=False)
@@ -92,7 +100,11 @@ class Board:
     dispatcher_heard: Seconds = AT_ZERO
     """When the dispatcher last answered a PING."""
     last_burial: Seconds = AT_ZERO
-    """When the last child died that was no daemon."""
+    """When the last child died that was one of ours."""
+    patience: Seconds = STOP_GRACE
+    """For programs that are told to leave."""
+    jobs: list[Job] = field(default_factory=list)
+    """Commands of cron."""
 
     def of_kind(self, kind: ChildKind) -> list[Child]:
         return [child for child in self.children if child.kind is kind]
@@ -108,8 +120,8 @@ class Board:
 
     @property
     def gate_open(self) -> bool:
-        """Every attached daemon has been ready: ours may start."""
-        return all(slot.was_ready for slot in self.slots if slot.kind is ChildKind.DAEMON)
+        """Every daemon that has to answer first has been ready: ours may start."""
+        return all(slot.was_ready for slot in self.slots if slot.gate)
 
     def workers_of(self, generation: Generation) -> list[Child]:
         return [child for child in self.workers if child.generation == generation.number]

@@ -11,6 +11,7 @@ from m2serve.ids import Pid, Seconds, WorkerId
 
 if TYPE_CHECKING:
     from m2serve.master.late import Accusation, Late
+    from m2serve.master.programs import Program
     from m2serve.system.link import Link
 
 log = logging.getLogger("m2serve.master")
@@ -25,6 +26,11 @@ class ChildKind(Enum):
     DISPATCHER = "dispatcher"
     WORKER = "worker"
     DAEMON = "daemon"
+    COMMAND = "command"
+
+
+PROGRAMS = (ChildKind.DAEMON, ChildKind.COMMAND)
+"""Not our code: no link, a session of its own, output into our log."""
 
 
 class ChildState(Enum):
@@ -110,11 +116,17 @@ class Child:
     """How often the log has said that it still loads."""
     link: Link | None = field(default=None, repr=False)
     output: int | None = None
-    """A daemon's standard output and error, read end."""
+    """A program's standard output and error, read end."""
+    program: Program | None = field(default=None, repr=False)
+    """Of those kinds what is run."""
 
     @property
     def alive(self) -> bool:
         return self.state not in (ChildState.NEW, ChildState.DEAD)
+
+    @property
+    def is_program(self) -> bool:
+        return self.kind in PROGRAMS
 
     @property
     def leaving(self) -> bool:
@@ -127,8 +139,10 @@ class Child:
         """
         if state not in TRANSITIONS[self.state]:
             raise IllegalMove(f"{self.name}: {self.state.value} -> {state.value} ({reason})")
+        # A command of cron has two lines of its own, each minute perhaps.
+        level = logging.DEBUG if self.kind is ChildKind.COMMAND else logging.INFO
         # Tests wait for this line.
-        log.info("%s %s -> %s (%s) pid=%d", self.name, self.state.value, state.value, reason, self.pid)
+        log.log(level, "%s %s -> %s (%s) pid=%d", self.name, self.state.value, state.value, reason, self.pid)
         self.state = state
         if state is ChildState.READY:
             self.was_ready = True

@@ -11,7 +11,7 @@ from m2serve.errors import ExitCode
 from m2serve.ids import Seconds
 from m2serve.master.child import Child, ChildKind, ChildState
 from m2serve.master.daemons import PROBE_SECONDS, DaemonOutput, answers
-from m2serve.master.policies import boot, harakiri, limits, loading, mercy, reload, respawn, stop
+from m2serve.master.policies import boot, cron, daemons, harakiri, limits, loading, mercy, reload, respawn, stop
 from m2serve.master.reap import Death, reap
 from m2serve.master.wait import wait
 
@@ -29,7 +29,7 @@ log = logging.getLogger("m2serve.master")
 
 _POLICIES = (
     *(boot.decide, respawn.decide, loading.decide, reload.decide, limits.decide),
-    *(harakiri.decide, mercy.decide, stop.decide),
+    *(harakiri.decide, daemons.decide, cron.decide, mercy.decide, stop.decide),
 )
 """Each decides on what the one before has changed: an empty slot is filled before stop counts workers."""
 
@@ -93,7 +93,7 @@ class Loop:
         return min((due for due in dues if due is not None and due > now), default=None)
 
     def _listen(self, child: Child, now: Seconds) -> None:
-        if child.kind is ChildKind.DAEMON:
+        if child.is_program:
             self.outputs.read(child)
             return
         if child.link is not None and child.link.pending:
@@ -110,7 +110,7 @@ class Loop:
         expected = child.leaving
         child.move(ChildState.DEAD, str(death))
         self.board.children.remove(child)
-        if child.kind is not ChildKind.DAEMON:
+        if not child.is_program:
             self.board.last_burial = now
         if child.kind is ChildKind.WORKER:
             self.actor.hooks("gone", worker=child.worker, key=child.key, pid=child.pid, reason=str(death))
@@ -126,7 +126,7 @@ class Loop:
 
     def _last_words(self, child: Child, now: Seconds) -> None:
         """What a child said before it died still counts: READY, FAILED, a descriptor to keep."""
-        if child.kind is ChildKind.DAEMON:
+        if child.is_program:
             self.outputs.close(child)
         self.inbox.read(child, now)
         if child.link is not None:
@@ -134,6 +134,10 @@ class Loop:
             child.link = None
 
     def _vacate(self, child: Child, death: Death, expected: bool, now: Seconds) -> None:
+        job = next((one for one in self.board.jobs if child in one.running), None)
+        if job is not None:
+            job.ended(child, death, now)
+            return
         slot = next((one for one in self.board.slots if one.child is child), None)
         if slot is not None:
             slot.child = None
@@ -143,8 +147,10 @@ class Loop:
         if slot is None:
             log.warning("%s (pid: %d) died: %s", child.name, child.pid, death)
             return
+        slot.died = True
         slot.short_lives = respawn.short_lives_after(slot.short_lives, Seconds(now - child.started))
-        delay = respawn.delay_after(slot.short_lives)
+        longest = respawn.LONGEST_DELAY if child.program is None else child.program.longest_pause
+        delay = respawn.delay_after(slot.short_lives, longest)
         slot.due = Seconds(now + delay)
         # Tests wait for this line.
         log.error("%s (pid: %d) died: %s; respawn in %.1f s", child.name, child.pid, death, delay)
@@ -155,8 +161,10 @@ class Loop:
             child = slot.child
             if slot.kind is not ChildKind.DAEMON or child is None or child.state is not ChildState.STARTING:
                 continue
-            spec = self.actor.daemons[slot.daemon]
-            if answers(spec):
+            program = self.actor.daemons[slot.daemon]
+            if program.address is None:
+                child.move(ChildState.READY, "runs")
+            elif answers(program.address):
                 child.move(ChildState.READY, f"answers in {now - child.started:.2f} s")
                 slot.was_ready = True
 
@@ -165,9 +173,10 @@ class Loop:
         if self.announced or not any(one.state is ChildState.READY for one in self.board.workers):
             return
         self.announced = True
-        for spec in self.actor.daemons:
-            # Tests wait for this line.
-            log.info("serving on %s", spec.url)
+        for program in self.actor.daemons:
+            if program.url:
+                # Tests wait for this line.
+                log.info("serving on %s", program.url)
 
 
 def clock() -> Seconds:

@@ -16,6 +16,7 @@ from m2serve.master.generation import GenerationState
 from m2serve.observe.snapshot import (
     App,
     Core,
+    Cron,
     Daemon,
     Dispatcher,
     Life,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from m2serve.ids import Seconds
     from m2serve.master.board import Board
     from m2serve.master.child import Child
+    from m2serve.master.jobs import Job
+    from m2serve.master.programs import Program
+    from m2serve.master.smart import Watch
     from m2serve.transports.node import NodeFds
 
 
@@ -48,15 +52,15 @@ class Record:
 
 @dataclass(eq=False)
 class Scores(Attachment):
-    """Maps the sheet of every worker as long as it lives, and adds up what the dead have done.
-
-    Args: commands: of the attached daemons, by their index.
-    """
+    """Maps the sheet of every worker as long as it lives, and adds up what the dead have done."""
 
     board: Board
     node: NodeFds
     queue_limit: int
-    commands: Sequence[str] = ()
+    programs: Sequence[Program] = ()
+    """The attached daemons, by their index."""
+    watches: Sequence[Watch] = ()
+    """The smart ones."""
     lives: dict[int, tuple[Child, Sheet]] = field(default_factory=dict)
     """By the child's key."""
     _records: dict[int, Record] = field(default_factory=dict)
@@ -105,6 +109,7 @@ class Scores(Attachment):
             sockets=tuple(self._socket(index, now) for index in range(len(self.node.endpoints))),
             daemons=tuple(self._daemon_facts()),
             dispatcher=self._dispatcher() if self.board.dispatched else None,
+            crons=tuple(_cron(job) for job in self.board.jobs),
         )
 
     def _record(self, number: int) -> Record:
@@ -147,14 +152,28 @@ class Scores(Attachment):
 
     def _daemon_facts(self) -> list[Daemon]:
         slots = [slot for slot in self.board.slots if slot.kind is ChildKind.DAEMON]
+        smart = [Daemon(watch.smart.program.command, watch.pid, max(watch.starts - 1, 0)) for watch in self.watches]
         return [
             Daemon(
-                self.commands[slot.daemon],
+                self.programs[slot.daemon].command,
                 slot.child.pid if slot.child is not None else 0,
                 max(self._daemons.get(slot.name, 0) - 1, 0),
             )
             for slot in slots
-        ]
+        ] + smart
+
+
+def _cron(job: Job) -> Cron:
+    line = job.line
+    return Cron(
+        *(line.minute, line.hour, line.day, line.month, line.week, line.command, line.unique),
+        job.running[-1].pid if job.running else -1,
+        job.started,
+        len(job.running),
+        job.runs,
+        job.last_code,
+        int(job.last_seconds * 1e6),
+    )
 
 
 def _sum(past: Totals, sheet: Sheet, child: Child) -> Totals:

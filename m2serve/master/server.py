@@ -17,18 +17,21 @@ from m2serve.master.act import Actor
 from m2serve.master.board import Board, Slot
 from m2serve.master.child import ChildKind
 from m2serve.master.commands import Commands
-from m2serve.master.daemons import DaemonOutput
+from m2serve.master.daemons import DaemonOutput, DaemonTouch
 from m2serve.master.fifo import Fifo
 from m2serve.master.generation import ReloadKind
 from m2serve.master.inbox import Inbox
+from m2serve.master.jobs import Timetable, jobs
 from m2serve.master.loop import Loop, clock
 from m2serve.master.meter import Meter, limits
 from m2serve.master.overdue import Overdue
 from m2serve.master.pages import PageServer
 from m2serve.master.pidfile import PidFiles
+from m2serve.master.programs import attached, of_mongrel2, smart
 from m2serve.master.scores import Scores
 from m2serve.master.service import Service
 from m2serve.master.signals import SignalQueue
+from m2serve.master.smart import SmartDaemons, Watch
 from m2serve.master.spawn import Entries, Spawner
 from m2serve.master.stats import StatsServer
 from m2serve.master.ticks import Ticks
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from m2serve.config.settings import Settings
     from m2serve.front import Front
     from m2serve.master.attachment import Attachment
+    from m2serve.master.programs import Program
     from m2serve.mongrel2.daemon import DaemonSpec
 
 log = logging.getLogger("m2serve.master")
@@ -107,8 +111,8 @@ class Server:
             pidfiles.write_first()
             fifo.open()
             self._change_user(pidfiles)
-            attached, daemons = self._attach()
-            known = fronts(settings, attached)
+            front, daemons = self._attach()
+            known = fronts(settings, front)
             examine(settings, known)
             settings = dataclasses.replace(settings, zeromq=tuple(front.pair for front in known))
             node = NodeFds.create(known, settings.request_buffer)
@@ -167,22 +171,28 @@ class Server:
         listeners: Sequence[StatsServer],
     ) -> int:
         signals = SignalQueue()
-        scores = Scores(board, node, settings.queue_limit, [" ".join(spec.argv) for spec in daemons])
+        programs = [*map(of_mongrel2, daemons), *attached(settings)]
+        watches = [Watch(one) for one in smart(settings)]
+        board.jobs = jobs(settings)
+        board.patience = settings.reload_mercy
+        scores = Scores(board, node, settings.queue_limit, programs, watches)
         for listener in listeners:
             listener.snapshot = scores.snapshot
         rights = self._rights if settings.master_as_root else _UNCHANGED
         spawner = Spawner(settings, self._entries, node, lambda: _abandon(board, listeners), rights)
-        actor = Actor(board, node, spawner, daemons, settings.processes, settings.threads, hooks=self._hooks)
+        actor = Actor(board, node, spawner, programs, settings.processes, settings.threads, hooks=self._hooks)
         inbox = Inbox(board, node)
         signals.install()
         try:
             self._hooks("start")
-            _furnish(board, daemons)
+            _furnish(board, programs)
             actor.open_generation(ReloadKind.GRACEFUL, clock())
             deadlines = Deadlines(settings.harakiri)
             attachments = [*attachments, scores, Meter(board, scores), Overdue(board, scores, deadlines), *listeners]
+            attachments += [SmartDaemons(board, watches, spawner.detached), DaemonTouch.of(board, programs, watches)]
+            attachments.append(Timetable(board))
             attachments += [Ticks(self._hooks.ticks, scores.snapshot)] if self._hooks.ticks else []
-            code = Loop(board, actor, inbox, signals, DaemonOutput("mongrel2"), commands, attachments).run()
+            code = Loop(board, actor, inbox, signals, DaemonOutput(), commands, attachments).run()
             self._hooks("exit", code=code)
             log.info("goodbye: exit code %d", code)
             return code
@@ -203,10 +213,11 @@ class Server:
                 shutil.rmtree(spec.own_directory, ignore_errors=True)
 
 
-def _furnish(board: Board, daemons: tuple[DaemonSpec, ...]) -> None:
+def _furnish(board: Board, programs: Sequence[Program]) -> None:
     """Slots for all but workers; the respawn policy fills them."""
-    for index, spec in enumerate(daemons):
-        board.slots.append(Slot(ChildKind.DAEMON, spec.name, daemon=index))
+    for index, program in enumerate(programs):
+        gate = program.address is not None
+        board.slots.append(Slot(ChildKind.DAEMON, program.name, daemon=index, gate=gate, control=program.control))
     if board.dispatched:
         board.slots.append(Slot(ChildKind.DISPATCHER, "dispatcher"))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from m2serve.errors import ExitCode
 from m2serve.ids import Pid
 from m2serve.master import signals
+from m2serve.master.pidfile import write
 from m2serve.system.fds import keep_only, log_fds, pipe_nonblocking
 from m2serve.system.link import Link
 from m2serve.system.parent_death import die_with
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from m2serve.config.settings import Settings
-    from m2serve.mongrel2.daemon import DaemonSpec
+    from m2serve.master.programs import Program, Smart
     from m2serve.transports.node import NodeFds, WorkerPost
 
     DispatcherEntry = Callable[[Settings, Link, NodeFds], int]
@@ -80,7 +81,7 @@ class Spawner:
         post.close_worker_side()
         return pid, link
 
-    def daemon(self, spec: DaemonSpec) -> tuple[Pid, int]:
+    def program(self, program: Program) -> tuple[Pid, int]:
         """Run a program; returns the read end of its output."""
         reader, writer = pipe_nonblocking()
         master = os.getpid()
@@ -93,10 +94,8 @@ class Spawner:
             os.dup2(writer, 1)
             os.dup2(writer, 2)
             keep_only(())
-            self._change_user(master)
-            signals.unblock_all()
-            os.chdir(spec.directory)
-            os.execvpe(spec.argv[0], spec.argv, {**os.environ, **spec.environment})
+            self._change_user(master, program.rights)
+            _execute(program)
 
         try:
             return _fork(run), reader
@@ -130,11 +129,37 @@ class Spawner:
         finally:
             theirs.close()
 
-    def _change_user(self, master: int) -> None:
-        if self.rights:
-            self.rights.assume()
+    def detached(self, smart: Smart) -> None:
+        """Run a program that is none of our children, does not end with us, and writes where we write."""
+
+        def run() -> int:
+            signals.reset_for_exec()
+            os.setsid()
+            if os.fork() != 0:
+                os._exit(ExitCode.OK)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            keep_only(())
+            (smart.program.rights or self.rights).assume()
+            if smart.foreground:
+                write(smart.pidfile)
+            _execute(smart.program)
+
+        pid = _fork(run)
+        os.waitpid(pid, 0)
+
+    def _change_user(self, master: int, rights: Privileges | None = None) -> None:
+        rights = rights or self.rights
+        if rights:
+            rights.assume()
             # The kernel forgets it with each change of user.
             die_with(master)
+
+
+def _execute(program: Program) -> NoReturn:
+    signals.unblock_all()
+    if program.directory is not None:
+        os.chdir(program.directory)
+    os.execvpe(program.argv[0], program.argv, {**os.environ, **program.environment})
 
 
 def _fork(body: Callable[[], int]) -> Pid:

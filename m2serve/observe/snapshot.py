@@ -122,6 +122,28 @@ class Daemon(NamedTuple):
     respawns: int
 
 
+class Cron(NamedTuple):
+    """A command that is run at its times; numbers as uWSGI has them."""
+
+    minute: int
+    hour: int
+    day: int
+    month: int
+    week: int
+    command: str
+    unique: bool
+    pid: int
+    """Of its latest run; -1: none runs."""
+    started: float
+    """The latest run; 0: none yet."""
+    running: int
+    runs: int
+    code: int
+    """How the latest run that is over ended; minus a signal's number."""
+    seconds: int
+    """How long that took, in microseconds."""
+
+
 class Snapshot(NamedTuple):
     """All of it."""
 
@@ -140,3 +162,4 @@ class Snapshot(NamedTuple):
     daemons: tuple[Daemon, ...]
     dispatcher: Dispatcher | None
     """None in the direct topology."""
+    crons: tuple[Cron, ...] = ()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
-    from m2serve.observe.snapshot import App, Core, Dispatcher, Life, RunningRequest, Snapshot, Socket, Worker
+    from m2serve.observe.snapshot import App, Core, Cron, Dispatcher, Life, RunningRequest, Snapshot, Socket, Worker
 
 Document = dict[str, Any]
 
@@ -36,13 +36,13 @@ def document(snapshot: Snapshot, *, cores: bool = True) -> Document:
     }
     if snapshot.daemons:
         result["daemons"] = [{"cmd": one.command, "pid": one.pid, "respawns": one.respawns} for one in snapshot.daemons]
-    return {
-        **result,
-        "locks": [],
-        "sockets": [_socket(one, snapshot.queue_limit) for one in snapshot.sockets],
-        "workers": [_worker(one, cores) for one in snapshot.workers],
-        "m2serve": _ours(snapshot, cores),
-    }
+    result["locks"] = []
+    result["sockets"] = [_socket(one, snapshot.queue_limit) for one in snapshot.sockets]
+    result["workers"] = [_worker(one, cores) for one in snapshot.workers]
+    if snapshot.crons:
+        result["crons"] = [_cron(one) for one in snapshot.crons]
+    result["m2serve"] = _ours(snapshot, cores)
+    return result
 
 
 def encode(document: Document, *, minified: bool) -> bytes:
@@ -55,6 +55,21 @@ def encode(document: Document, *, minified: bool) -> bytes:
 def shown(worker: Worker) -> Life | None:
     """The life that stands for the worker: the latest that serves, else the latest."""
     return max(worker.lives, key=lambda life: (life.ready, life.key), default=None)
+
+
+def _cron(one: Cron) -> Document:
+    return {
+        "minute": one.minute,
+        "hour": one.hour,
+        "day": one.day,
+        "month": one.month,
+        "week": one.week,
+        "command": one.command,
+        "unique": int(one.unique),
+        "legion": "",
+        "pid": one.pid,
+        "started_at": int(one.started) if one.pid != -1 else 0,
+    }
 
 
 def _socket(one: Socket, limit: int) -> Document:
@@ -150,6 +165,18 @@ def _ours(snapshot: Snapshot, cores: bool) -> Document:
         result["endpoints"] = [
             {"name": one.name, "epoch": one.epoch, "queue": one.queued, "oldest_us": one.oldest}
             for one in snapshot.sockets
+        ]
+    if snapshot.crons:
+        result["crons"] = [
+            {
+                "command": one.command,
+                "running": one.running,
+                "runs": one.runs,
+                "last_start": int(one.started),
+                "last_exit": one.code,
+                "last_us": one.seconds,
+            }
+            for one in snapshot.crons
         ]
     result["workers"] = [_life(worker, life, cores) for worker in snapshot.workers for life in worker.lives]
     return result

@@ -129,6 +129,27 @@ def wanted(settings: Settings) -> Privileges:
     return Privileges(uid, gid, groups, chroot, _called(uid, gid))
 
 
+def named(user: str, group: str, place: str) -> Privileges:
+    """The same for one program, whose *user* and *group* may be empty.
+
+    Raises: ConfigError: nobody is called so, or only root could.
+    """
+    if not user and not group:
+        return Privileges()
+    try:
+        uid = _user(user) if user else None
+        entry = _entry(uid)
+        gid = _group(group) if group else entry.pw_gid if entry is not None else None
+    except KeyError as error:
+        raise ConfigError(f"{place}: there is nobody called {error} here") from None
+    if os.geteuid() != _ROOT:
+        if uid not in (None, os.getuid()) or (group and gid != os.getgid()):
+            raise ConfigError(f"{place}: only root can change its user or group; master-as-root keeps the rights")
+        return Privileges()
+    groups = tuple(os.getgrouplist(entry.pw_name, gid)) if entry is not None and gid is not None else ()
+    return Privileges(uid, gid, groups, None, _called(uid, gid))
+
+
 def _refuse(settings: Settings, uid: int | None, gid: int | None, added: list[int]) -> None:
     """Raises: ConfigError: something else is asked for than what we are."""
     problems: list[tuple[str, str | None, str]] = []

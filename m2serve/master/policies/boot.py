@@ -1,4 +1,4 @@
-"""Attached daemons must answer before anything of ours starts, and within a time."""
+"""Mongrel2, where it is attached, must answer before anything of ours starts, and within a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from m2serve.errors import ExitCode
 from m2serve.ids import Seconds
 from m2serve.master.actions import Kill, Order
 from m2serve.master.board import StopOrder
-from m2serve.master.child import ChildKind, ChildState
+from m2serve.master.child import ChildState
 
 if TYPE_CHECKING:
     from m2serve.master.actions import Action
@@ -24,7 +24,7 @@ def decide(board: Board, now: Seconds) -> list[Action]:
         return []
     actions: list[Action] = []
     for slot in board.slots:
-        if slot.kind is not ChildKind.DAEMON:
+        if not slot.gate:
             continue
         child = slot.child
         late = child is not None and child.state is ChildState.STARTING and now >= child.started + DAEMON_PATIENCE

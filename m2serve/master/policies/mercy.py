@@ -30,4 +30,6 @@ def next_due(board: Board) -> Seconds | None:
 def _step(child: Child, now: Seconds) -> Action:
     if child.state is ChildState.DRAINING and child.kind is ChildKind.WORKER:
         return Stop(child, "no mercy any more", Seconds(now + STOP_GRACE))
+    if child.kind is ChildKind.COMMAND and not child.leaving:
+        return Kill(child, "harakiri of cron")
     return Kill(child, "takes too long to leave" if child.leaving else "its link is broken")

@@ -21,12 +21,12 @@ TRIES_WHILE_STOPPING = 3
 """A child that keeps dying shall not hold up a stop until its deadline."""
 
 
-def delay_after(short_lives: int) -> Seconds:
+def delay_after(short_lives: int, longest: Seconds = LONGEST_DELAY) -> Seconds:
     """Pause after so many short lives in a row: none after the first, then 0.1 s, doubling."""
     if short_lives <= 1:
         return Seconds(0.0)
     # The exponent is capped because 2.0 ** 2000 raises.
-    return Seconds(min(FIRST_DELAY * 2.0 ** min(short_lives - 2, 16), LONGEST_DELAY))
+    return Seconds(min(FIRST_DELAY * 2.0 ** min(short_lives - 2, 16), longest))
 
 
 def short_lives_after(before: int, lifetime: Seconds) -> int:

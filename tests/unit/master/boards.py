@@ -34,7 +34,7 @@ class Maker:
         return slot
 
     def daemon(self, state=READY):
-        slot = Slot(ChildKind.DAEMON, "mongrel2", was_ready=state is READY)
+        slot = Slot(ChildKind.DAEMON, "mongrel2", was_ready=state is READY, gate=True)
         self.board.slots.append(slot)
         if state is not None:
             slot.child = self.child(ChildKind.DAEMON, "mongrel2", state)

@@ -11,6 +11,7 @@ from m2serve.endpoint import ZmqPair
 from m2serve.front import Front
 from m2serve.ids import WorkerId
 from m2serve.master.child import ChildState
+from m2serve.master.programs import Program
 from m2serve.master.scores import Scores
 from m2serve.observe.snapshot import Totals
 from m2serve.transports import sheet as sheets
@@ -28,7 +29,7 @@ class House:
         self.board = self.maker.board
         pair = ZmqPair.parse("tcp://127.0.0.1:1,tcp://127.0.0.1:2")
         self.node = NodeFds.create([Front(pair)], 65536)
-        self.scores = Scores(self.board, self.node, 10, ["mongrel2 x"])
+        self.scores = Scores(self.board, self.node, 10, [Program("mongrel2", ("mongrel2", "x"), "mongrel2 x")])
 
     def post(self) -> None:
         for child in self.board.workers:

@@ -10,6 +10,7 @@ import pytest
 from m2serve.observe.snapshot import (
     App,
     Core,
+    Cron,
     Daemon,
     Dispatcher,
     Life,
@@ -150,3 +151,24 @@ def test_a_hostile_uri_stays_one_string():
     found = document(snapshot(Worker(1, 1, Totals(), (life(1, cores=(Core(request=request),)),))))
     assert json.loads(encode(found, minified=True)) == found
     assert found["workers"][0]["cores"][0]["vars"][2] == 'REQUEST_URI=/"\\\n\xff?\x00'
+
+
+def test_commands_of_cron_as_uwsgi_has_them() -> None:
+    runs = Cron(-5, -1, 1, 2, 0, "x y", True, 77, 1700000000.5, 1, 3, -9, 1500)
+    rests = Cron(-1, -1, -1, -1, -1, "z", False, -1, 1700000000.5, 0, 1, 0, 20)
+    found = document(snapshot(crons=(runs, rests)))
+    assert found["crons"] == [
+        {
+            "minute": -5, "hour": -1, "day": 1, "month": 2, "week": 0, "command": "x y", "unique": 1, "legion": "",
+            "pid": 77, "started_at": 1700000000,
+        },
+        {
+            "minute": -1, "hour": -1, "day": -1, "month": -1, "week": -1, "command": "z", "unique": 0, "legion": "",
+            "pid": -1, "started_at": 0,
+        },
+    ]  # fmt: skip
+    assert found["m2serve"]["crons"][0] == {
+        "command": "x y", "running": 1, "runs": 3, "last_start": 1700000000, "last_exit": -9, "last_us": 1500,
+    }  # fmt: skip
+    assert no_surprises(found)
+    assert "crons" not in document(snapshot())

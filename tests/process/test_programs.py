@@ -1,0 +1,172 @@
+"""Programs beside the server: attached daemons, smart ones, commands of cron."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from support.http import get
+from support.server import APPS, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from support.mongrel2 import Mongrel2
+    from support.server import Server
+
+LONG = 20.0
+"""Seconds for what takes a moment on a quiet machine."""
+
+
+def pid_in(path: Path) -> int:
+    """The last pid written there; 0: none yet."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(path.read_text().split()[-1])
+    return 0
+
+
+def lives(pid: int) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def ask(path: Path) -> dict[str, Any]:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(str(path))
+        with sock.makefile("rb") as stream:
+            document: dict[str, Any] = json.loads(stream.read())
+            return document
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Iterator[Path]:
+    """A directory for pid files; what outlives its server is ended at last."""
+    path = tmp_path / "programs"
+    path.mkdir()
+    yield path
+    for file in path.glob("*.pid"):
+        with contextlib.suppress(ProcessLookupError):
+            if pid := pid_in(file):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def run(mongrel2: Mongrel2, start_server: Callable[..., Server], ours: Path) -> Callable[..., Server]:
+    """Serve with these lines in the ini file; waits until it serves."""
+
+    def start(*lines: str) -> Server:
+        ini = ours / "app.ini"
+        common = (f"zeromq = {mongrel2.pair}", f"pythonpath = {APPS}", "module = probe", f"chdir = {ours}")
+        ini.write_text("\n".join(["[uwsgi]", *common, "env = WORD=speaks", f"stats = {ours}/stats", *lines, ""]))
+        return start_server(str(ini)).wait_ready(timeout=LONG)
+
+    return start
+
+
+def daemons(ours: Path) -> list[str]:
+    """Two that live with the server, three that outlive it."""
+    return [
+        "attach-daemon = echo one $WORD; echo $$ >>one; exec sleep 1000",
+        "attach-daemon2 = cmd=trap 'echo hung up; exit' HUP; echo $$ >>two; while :; do sleep 0.1; done,"
+        f"reloadsignal=HUP,touch={ours}/again",
+        f"attach-daemon2 = cmd=exec sleep 1000,pidfile={ours}/three.pid,daemonize=1,freq=1",
+        f"smart-attach-daemon = {ours}/four.pid sleep 1000 & echo $! >four.pid",
+        f"smart-attach-daemon2 = {ours}/five.pid exec sleep 1000",
+    ]
+
+
+def test_daemons(mongrel2: Mongrel2, run: Callable[..., Server], ours: Path) -> None:
+    (ours / "again").touch()
+    lines = daemons(ours)
+    server = run(*lines)
+    files = [ours / name for name in ("one", "two", "three.pid", "four.pid", "five.pid")]
+    one, two, three, four, five = files
+    server.wait_log(r"INFO daemon 1: one speaks$", LONG)
+    wait_until(lambda: all(map(pid_in, files)), LONG, "all have begun")
+    first = {file: pid_in(file) for file in files}
+    assert all(map(lives, first.values()))
+    for name in ("smart daemon 1", "smart daemon 2", "smart daemon 3"):
+        server.wait_log(rf"{name} runs \(pid: ", LONG)
+    assert {daemon["pid"] for daemon in ask(ours / "stats")["daemons"]} == set(first.values())
+
+    os.kill(first[one], signal.SIGKILL)
+    os.kill(first[three], signal.SIGKILL)
+    wait_until(lambda: pid_in(one) != first[one] and lives(pid_in(one)), LONG, "it is replaced")
+    wait_until(lambda: pid_in(three) != first[three] and lives(pid_in(three)), LONG, "it is started again")
+    server.wait_log(rf"smart daemon 1 runs \(pid: {pid_in(three)}\)", LONG)
+
+    # With a reload they begin with the new code; smart ones are let alone.
+    before, mark = {file: pid_in(file) for file in files}, server.mark()
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: pid_in(one) != before[one] and pid_in(two) != before[two], LONG, "both are new")
+    server.wait_log(r"INFO daemon 2: hung up$", LONG, after=mark)
+    assert [pid_in(file) for file in (three, four, five)] == [before[file] for file in (three, four, five)]
+    wait_until(lambda: not lives(before[one]) and not lives(before[two]), LONG, "the old ones have gone")
+
+    now, mark = pid_in(two), server.mark()
+    (ours / "again").write_text("touched")
+    server.wait_log(rf"daemon 2 READY -> STOPPING \(touch {ours}/again\)", LONG, after=mark)
+    wait_until(lambda: pid_in(two) != now, LONG, "it is started anew")
+    assert get(mongrel2.address).status == 200
+    wait_until(lambda: lives(pid_in(one)) and lives(pid_in(two)), LONG, "both run")
+    last = {file: pid_in(file) for file in files}
+    assert server.stop(LONG) == 0
+    assert not lives(last[one]) and not lives(last[two])
+    assert all(lives(last[file]) for file in (three, four, five))
+
+    # What still runs is taken as it is, and outlives the master's sudden death, too.
+    server = run(*lines)
+    for name, file in (("1", three), ("2", four), ("3", five)):
+        server.wait_log(rf"smart daemon {name} runs \(pid: {last[file]}\)", LONG)
+    wait_until(lambda: pid_in(one) != last[one], LONG, "another one")
+    server.kill_master()
+    wait_until(lambda: not lives(pid_in(one)), LONG, "it died with the master")
+    assert all(lives(last[file]) for file in (three, four, five))
+    wait_until(lambda: not lives(pid_in(two)), LONG, "and so did the other")
+
+
+def test_the_server_ends_with_a_control_daemon(run: Callable[..., Server], ours: Path) -> None:
+    server = run("attach-control-daemon = while [ ! -e end ]; do sleep 0.1; done")
+    server.allow("a control daemon")
+    (ours / "end").touch()
+    assert server.wait(LONG) == 0
+    assert "stopping: daemon 1 has ended, a control daemon" in server.log
+
+
+def test_commands_of_cron(mongrel2: Mongrel2, run: Callable[..., Server], ours: Path) -> None:
+    """Every minute begins with the first one: that of the start."""
+    server = run(
+        "cron = -1 -1 -1 -1 -1 echo one $WORD; pwd; exit 3",
+        "unique-cron = -1 -1 -1 -1 -1 echo $$ >two; exec sleep 1000",
+        "cron2 = minute=-1,harakiri=1 exec sleep 1000",
+        f"cron = -1 {'12' if time.localtime().tm_hour < 6 else '1'} -1 -1 -1 echo never",
+    )
+    server.wait_log(r"cron 1 \(pid: \d+\) started: echo one", LONG)
+    server.wait_log(r"INFO cron 1: one speaks$", LONG)
+    server.wait_log(rf"INFO cron 1: {ours}$", LONG)
+    server.wait_log(r"WARNING master: cron 1 \(pid: \d+\) ended: exit code 3 after \d+\.\d\d s", LONG)
+    server.wait_log(r"cron 4 \(pid: \d+\) is killed: harakiri of cron", LONG)
+    server.wait_log(r"cron 4 \(pid: \d+\) ended: killed by signal 9, SIGKILL after", LONG)
+    wait_until(lambda: pid_in(ours / "two"), LONG, "the second one runs")
+    # Another minute may begin just now.
+    wait_until(lambda: ask(ours / "stats")["crons"][0]["pid"] == -1, LONG, "the first one does not run")
+    document = ask(ours / "stats")
+    assert [cron["unique"] for cron in document["crons"]] == [0, 0, 1, 0]
+    assert [cron["minute"] for cron in document["crons"]] == [-1] * 4
+    unique = document["crons"][2]
+    assert unique["pid"] == pid_in(ours / "two") and unique["started_at"] > 0
+    assert document["m2serve"]["crons"][0]["last_exit"] == 3
+    assert get(mongrel2.address).status == 200
+    assert server.stop(LONG) == 0
+    assert not lives(pid_in(ours / "two"))
+    assert "echo never" not in server.log
