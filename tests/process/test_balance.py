@@ -64,10 +64,17 @@ def test_a_busy_worker_gets_no_more_than_its_threads(
     mongrel2: Mongrel2, serve: Callable[..., Server], hold: Callable[[str, int], list[Connection]], tmp_path: Path
 ) -> None:
     server = serve(mongrel2, processes=2, threads=3, options=QUIET)
-    first, second = hold(f"/until{tmp_path}/first", 6), hold(f"/until{tmp_path}/second", 6)
     everybody = {(str(pid), f"core-{core}") for pid in server.pids("worker").values() for core in range(3)}
+
+    def begun(gate: str) -> int:
+        return server.log.count(f"{gate}\n")
+
+    first = hold(f"/until{tmp_path}/first", 6)
+    wait_until(lambda: begun("first") == 6, 20, "six that have begun")
+    second = hold(f"/until{tmp_path}/second", 6)
+    assert begun("second") == 0
     for clients, gate in ((first, "first"), (second, "second")):
-        wait_until(lambda gate=gate: server.log.count(f"{gate}\n") == 6, 20, f"six that have begun: {gate}")
+        wait_until(lambda gate=gate: begun(gate) == 6, 20, f"six that have begun: {gate}")
         (tmp_path / gate).touch()
         assert {tuple(client.read().text.split()) for client in clients} == everybody
 
