@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from m2serve.config.settings import Settings
 
 
+ALGORITHMS = ("spare", "spare2", "backlog", "busyness", "manual")
+"""Values of cheaper-algo."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """A mistake and the settings it is about; the first one is named in the message."""
@@ -36,6 +40,7 @@ def check(settings: Settings, directory: str) -> list[Problem]:
         _application,
         _lifetimes,
         _harakiri,
+        _cheaper,
         _mounts,
         _directories,
         _virtualenv,
@@ -50,7 +55,35 @@ def check(settings: Settings, directory: str) -> list[Problem]:
 
 def doubts(settings: Settings, directory: str) -> list[Problem]:
     """What may be a mistake: it keeps nobody from starting."""
-    return [*_static_places(settings, directory), *_background(settings, directory)]
+    return [*_static_places(settings, directory), *_adaptive(settings), *_background(settings, directory)]
+
+
+def _adaptive(settings: Settings) -> Iterator[Problem]:
+    if settings.cheaper_algo not in ALGORITHMS:
+        expected = f"{settings.cheaper_algo!r}: expected one of {', '.join(ALGORITHMS)}; spare is taken"
+        yield Problem(("cheaper_algo",), expected)
+    if settings.cheaper_initial and not settings.cheaper:
+        yield Problem(("cheaper_initial",), "changes nothing without cheaper")
+    elif settings.cheaper_initial and not settings.cheaper <= settings.cheaper_initial <= settings.processes:
+        bounds = f"from cheaper, {settings.cheaper}, to processes, {settings.processes}; cheaper is taken"
+        yield Problem(("cheaper_initial",), f"{settings.cheaper_initial}: expected a number {bounds}")
+
+
+def _cheaper(settings: Settings, directory: str) -> Iterator[Problem]:
+    if settings.cheaper and settings.cheaper >= settings.processes:
+        expected = f"{settings.cheaper}: expected less than processes, {settings.processes}"
+        yield Problem(("cheaper", "processes"), expected)
+    for name in ("cheaper", "cheap", "idle"):
+        if settings.zeromq_direct and getattr(settings, name):
+            expected = "expected no zeromq-direct: only the dispatcher can keep requests for workers to come"
+            yield Problem((name, "zeromq_direct"), expected)
+    soft, hard = settings.cheaper_rss_limit_soft, settings.cheaper_rss_limit_hard
+    if 0 < hard <= soft:
+        expected = f"{hard} bytes: expected more than the soft limit, {soft}"
+        yield Problem(("cheaper_rss_limit_hard", "cheaper_rss_limit_soft"), expected)
+    if settings.cheaper_algo == "busyness" and settings.cheaper_busyness_min >= settings.cheaper_busyness_max:
+        expected = f"{settings.cheaper_busyness_min}: expected less than the max, {settings.cheaper_busyness_max}"
+        yield Problem(("cheaper_busyness_min", "cheaper_busyness_max"), expected)
 
 
 def _static_places(settings: Settings, directory: str) -> Iterator[Problem]:

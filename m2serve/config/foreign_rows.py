@@ -27,7 +27,6 @@ def _family(names: str, metavar: str, text: str, fate: Fate = Fate.ELSEWHERE) ->
 
 _ONLY_MONGREL2 = "nothing listens there; requests come from Mongrel2 alone (zeromq, with-mongrel2)"
 _NO_HTTP = "there is no HTTP server of our own; Mongrel2 is the one"
-_STAYS = "the number of workers stays what processes says"
 _NO_STATS = "statistics are had by asking (stats), nothing is sent anywhere"
 _NO_LOGGERS = "all lines go to standard error, or to the file that logto names"
 _OTHER_LANGUAGE = "m2serve serves Python applications only"
@@ -65,12 +64,6 @@ PROCESSES = (
     _missing("harakiri-queue-threshold", "N", "harakiri comes however short the queue is"),
     _missing("reload-on-uss reload-on-pss", "MIB", "reload-on-rss looks at all memory of a worker"),
     _missing("evil-reload-on-rss evil-reload-on-as", "MIB", "workers may grow without limit"),
-    _missing("cheaper cheaper-initial cheaper-step cheaper-overload cheaper-idle", "N", _STAYS),
-    _missing("cheaper-algo", "NAME", _STAYS),
-    _missing("cheaper-rss-limit-soft cheaper-rss-limit-hard", "BYTES", _STAYS),
-    _family("cheaper-busyness", "N", _STAYS, Fate.MISSING),
-    _missing("idle", "SECONDS", "workers stay without work"),
-    _missing("die-on-idle cheap", "", "workers stay without work"),
     _missing("touch-mules-reload fs-reload", "PATH", "only touch-reload and HUP reload"),
     _missing("py-autoreload py-auto-reload python-autoreload", "SECONDS", "changed code is not noticed; HUP reloads"),
     _missing("reload-on-exception catch-exceptions reload-os-env", "", "an exception is answered 500 and logged"),

@@ -13,6 +13,7 @@ from m2serve.config.checks import check, doubts
 from m2serve.config.chosen import Chosen, choose
 from m2serve.config.expander import Expander
 from m2serve.config.groups.app import AppGroup
+from m2serve.config.groups.cheaper import CheaperGroup
 from m2serve.config.groups.logging import LogGroup
 from m2serve.config.groups.master import MasterGroup
 from m2serve.config.groups.mongrel2 import Mongrel2Group
@@ -41,6 +42,7 @@ class Settings(
     StaticGroup,
     Mongrel2Group,
     ProcessGroup,
+    CheaperGroup,
     PrivilegesGroup,
     MasterGroup,
     ProgramsGroup,

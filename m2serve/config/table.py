@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from m2serve.config.foreign import Foreign, index
 from m2serve.config.foreign_rows import MEANT, ROWS
 from m2serve.config.groups.app import AppGroup
+from m2serve.config.groups.cheaper import CheaperGroup
 from m2serve.config.groups.logging import LogGroup
 from m2serve.config.groups.master import MasterGroup
 from m2serve.config.groups.mongrel2 import Mongrel2Group
@@ -30,6 +31,7 @@ GROUPS: tuple[type, ...] = (
     StaticGroup,
     Mongrel2Group,
     ProcessGroup,
+    CheaperGroup,
     PrivilegesGroup,
     MasterGroup,
     ProgramsGroup,

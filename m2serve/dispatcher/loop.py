@@ -15,6 +15,7 @@ from m2serve.dispatcher.adoption import adopt
 from m2serve.dispatcher.crew import Crew
 from m2serve.dispatcher.intake import Intake
 from m2serve.dispatcher.leaving import Leaving
+from m2serve.dispatcher.mode import Mode
 from m2serve.dispatcher.outgoing import Outgoing
 from m2serve.dispatcher.phase import Phase
 from m2serve.dispatcher.proofs import Proofs
@@ -115,6 +116,7 @@ class Dispatcher:
         self._batch = 0
         """Answers that left together last time."""
         self._tally = Tally(words, self._router)
+        self._mode = Mode(link, self._router)
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -173,6 +175,7 @@ class Dispatcher:
             intake.words[ledger.AWAKE] = 0
         if router.waiting or self._leaving.begun:
             words[ledger.WANT_WAKE] = 1
+            self._mode.call()
         with self._barrier:  # its atomic instructions keep the stores above before the loads below
             pass
         timeout = max(0.0, self._due - now)
@@ -222,7 +225,7 @@ class Dispatcher:
         self._connect_if_useful()
         self._outgoing.tick(self._intakes, now)
         if router.waiting or router.crowded:
-            router.expire(now - self._queue_timeout)
+            router.expire(self._mode.expired(now, self._queue_timeout))
             router.refill()
         for crew in router.crews:
             if crew.outbox:
@@ -317,9 +320,11 @@ class Dispatcher:
             if intake.phase is not Phase.IDLE or self._leaving.begun:
                 continue
             responder, now = self._outgoing.responders[intake.index], time.monotonic()
-            up = responder.is_up and any(crew.ready and intake.index in crew.generations for crew in self._router.crews)
-            stalled = responder.is_stalled(now) and any(crew.ready for crew in self._router.crews)
-            if up or stalled:
+            up = any(crew.ready and intake.index in crew.generations for crew in self._router.crews)
+            some = any(crew.ready for crew in self._router.crews)
+            if self._mode.asleep:
+                up = some = True  # whoever is needed will come
+            if (up and responder.is_up) or (some and responder.is_stalled(now)):
                 intake.connect(now)
                 self._due = 0.0
 
@@ -366,6 +371,7 @@ class Dispatcher:
             crew.unsync(index)
         elif word is Word.SYNC:
             crew.sync(index, message.a)
+            self._mode.served(time.monotonic())
         elif word is Word.LEAVE:
             self._router.leaves(crew)
             crew.say(Word.LEFT)
@@ -411,6 +417,9 @@ class Dispatcher:
             elif received.verb is Verb.DRAIN:
                 self._leaving.give_up()
                 self._running = False
+            elif received.verb is Verb.MODE:
+                self._mode.take(received.payload)
+                self._connect_if_useful()
             elif received.verb is Verb.REOPEN:
                 reopen()
             elif received.verb is Verb.PING:

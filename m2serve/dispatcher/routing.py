@@ -101,6 +101,8 @@ class Router:
         retry: bool = False,
     ) -> None:
         self.crews: list[Crew] = []
+        self._takers = self.crews
+        """Those that get requests: the same list, or none."""
         self.intakes: tuple[Intake, ...] = ()
         self.waiting = 0
         """Requests queued or held."""
@@ -168,6 +170,11 @@ class Router:
             if taken.epoch == taken.intake.epoch:
                 taken.intake.current[taken.conn] = taken
 
+    def pause(self, paused: bool) -> None:
+        """Hand out nothing, or go on."""
+        self._takers = [] if paused else self.crews
+        self.refill()
+
     # -- arrivals ----------------------------------------------------------------------------------------------
 
     def arrive(self, taken: Taken) -> None:
@@ -215,7 +222,7 @@ class Router:
             self._queue_behind(previous, taken)
             return
         if not _queue_of(intake):
-            crew = choose(self.crews, intake.index, taken.epoch, previous)
+            crew = choose(self._takers, intake.index, taken.epoch, previous)
             if crew is not None:
                 self._hand(crew, taken)
                 return
@@ -331,7 +338,7 @@ class Router:
         """Hand out what waits, as far as there are free slots."""
         if not self.waiting:
             return
-        for crew in self.crews:
+        for crew in self._takers:
             while crew.waiting and crew.free:
                 self._hand_waiting(crew)
         self._drain()
@@ -396,7 +403,7 @@ class Router:
         if not queue:
             return False
         taken = queue[0]
-        crew = choose(self.crews, intake.index, taken.epoch, self._recent.get((intake.index, taken.conn)))
+        crew = choose(self._takers, intake.index, taken.epoch, self._recent.get((intake.index, taken.conn)))
         if crew is None:
             return False
         queue.popleft()

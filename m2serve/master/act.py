@@ -42,7 +42,6 @@ class Actor:
     node: NodeFds
     spawner: Spawner
     daemons: Sequence[Program]
-    processes: int
     threads: int
     finished: ExitCode | None = None
     """Set when nothing is left to do."""
@@ -109,9 +108,10 @@ class Actor:
     def open_generation(self, kind: ReloadKind, now: Seconds) -> None:
         """Empty slots; the respawn policy fills them."""
         self.board.reload_wanted = None
-        generation = Generation(next(self._numbers), self.processes, now, kind)
+        size = self.board.wanted
+        generation = Generation(next(self._numbers), size, now, kind)
         self.board.generations.append(generation)
-        for number in range(1, 2 if kind is ReloadKind.CHAIN else self.processes + 1):
+        for number in range(1, min(size, 1 if kind is ReloadKind.CHAIN else size) + 1):
             self._add_slot(generation, WorkerId(number), now)
         if generation.number > 1:
             self.hooks("reload", kind=kind.value, generation=generation.number)
@@ -141,8 +141,12 @@ class Actor:
         generation.failed = False
         self.board.served = True
         self.board.last_reload = ""
-        # Tests wait for this line.
-        log.info("all %d workers ready in %.2f s", generation.size, now - generation.started)
+        if generation.size:
+            # Tests wait for this line.
+            log.info("all %d workers ready in %.2f s", generation.size, now - generation.started)
+        else:
+            # Tests wait for this line.
+            log.info("no worker is wanted before a request comes")
         if generation.number > 1 and generation.kind is not ReloadKind.CHAIN:
             # They run the application's code, too. As in uWSGI a chain leaves them alone.
             for slot in self.board.slots:

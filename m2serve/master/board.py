@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from m2serve.errors import ExitCode
 from m2serve.ids import Seconds
 from m2serve.master.child import AT_ZERO, NO_WORKER, Child, ChildKind, ChildState
+from m2serve.master.crowd import Crowd
 from m2serve.master.limits import Limits
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Board:
     need_app: bool
     mercy: Seconds
     limits: Limits = field(default_factory=Limits)
+    crowd: Crowd = field(default_factory=Crowd)
     start_timeout: Seconds = AT_ZERO
     """How long a worker may load; zero: for ever."""
     verbose_harakiri: bool = False
@@ -89,6 +91,12 @@ class Board:
     children: list[Child] = field(default_factory=list)
     """Live ones, those that have left their slot (draining) included."""
     generations: list[Generation] = field(default_factory=list)
+    wanted: int = 1
+    """Workers that there should be; the next generation begins with so many."""
+    asleep: bool = False
+    """None is wanted until a request comes."""
+    paused: bool = False
+    """The dispatcher hands out nothing."""
     stop: StopOrder | None = None
     quiet: bool = False
     """The dispatcher has left Mongrel2's PUSH and holds nothing more."""
@@ -136,7 +144,17 @@ class Board:
         """Drop generations that are on their way out and have nobody left."""
         self.generations = [one for one in self.generations if one.current or self.workers_of(one)]
 
+    def sleep(self) -> None:
+        """All workers may leave: requests will wake them."""
+        self.asleep, self.wanted = True, 0
+
+    def wake(self, wanted: int | None = None) -> None:
+        """Workers are wanted again, by default as many as at the start."""
+        self.asleep, self.wanted = False, self.crowd.initial if wanted is None else wanted
+
     def all_ready(self, generation: Generation) -> bool:
         """Every slot of *generation* is held by a worker that serves."""
         held = [slot.child for slot in self.slots_of(generation)]
-        return bool(held) and all(child is not None and child.state is ChildState.READY for child in held)
+        return (bool(held) or not generation.size) and all(
+            child is not None and child.state is ChildState.READY for child in held
+        )

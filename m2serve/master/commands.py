@@ -41,6 +41,10 @@ class Command(Enum):
     TABLE = "log the table of children"
     PIDFILES = "write the pid files again"
     REOPEN_LOG = "open the log file again"
+    MORE = "one worker more"
+    FEWER = "one worker less"
+    PAUSE = "hand out no requests, or go on"
+    SLEEP = "let all workers leave until a request comes"
 
 
 OF_SIGNAL: Mapping[Event, Command] = {
@@ -49,6 +53,9 @@ OF_SIGNAL: Mapping[Event, Command] = {
     Event.QUIT: Command.STOP_FAST,
     Event.HUP: Command.RELOAD,
     Event.USR1: Command.TABLE,
+    Event.TTIN: Command.MORE,
+    Event.TTOU: Command.FEWER,
+    Event.TSTP: Command.PAUSE,
 }
 
 
@@ -75,6 +82,12 @@ class Commands:
                 self.pidfiles.write_again()
             case Command.REOPEN_LOG:
                 self._reopen_log(source)
+            case Command.MORE | Command.FEWER:
+                self._resize(1 if command is Command.MORE else -1, source)
+            case Command.PAUSE:
+                self._pause(source)
+            case Command.SLEEP:
+                self._sleep(source)
 
     def signal(self, caught: Caught, now: Seconds) -> None:
         """What a signal means."""
@@ -105,6 +118,38 @@ class Commands:
         else:
             log.info("%s: %s", source, kind.value)
             self.board.reload_wanted = kind
+
+    def _resize(self, change: int, source: str) -> None:
+        board, crowd = self.board, self.board.crowd
+        wanted = crowd.within(board.wanted + change, by_hand=True)
+        if board.stop is not None or (board.asleep and change < 0):
+            log.info("%s changes nothing: %s", source, "stopping" if board.stop is not None else "there is no worker")
+        elif wanted == board.wanted:
+            bound = "at most" if change > 0 else "at least"
+            log.info("%s changes nothing: %d workers are wanted, %s so many are allowed", source, wanted, bound)
+        else:
+            # Tests wait for this line.
+            log.info("%s: %d workers wanted", source, wanted)
+            board.wake(wanted)
+
+    def _pause(self, source: str) -> None:
+        board = self.board
+        if not board.dispatched or board.stop is not None:
+            why = "stopping" if board.stop is not None else "only the dispatcher can keep requests waiting"
+            log.info("%s changes nothing: %s", source, why)
+            return
+        board.paused = not board.paused
+        # Tests wait for this line.
+        log.info("%s: %s", source, "paused, new requests wait in the queue" if board.paused else "going on")
+
+    def _sleep(self, source: str) -> None:
+        board = self.board
+        if not board.dispatched or board.stop is not None or not board.served or board.asleep:
+            log.info("%s changes nothing: no worker could leave, or none could be woken", source)
+            return
+        # Tests wait for this line.
+        log.info("%s: all workers leave until a request comes", source)
+        board.sleep()
 
     def _reopen_log(self, source: str) -> None:
         """Each process has descriptors of its own."""

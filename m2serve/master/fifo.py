@@ -35,13 +35,13 @@ LETTERS: Mapping[str, Command] = {
     "s": Command.TABLE,
     "P": Command.PIDFILES,
     "l": Command.REOPEN_LOG,
+    "+": Command.MORE,
+    "-": Command.FEWER,
+    "p": Command.PAUSE,
+    "C": Command.SLEEP,
 }
 
 ABSENT: Mapping[str, str] = {
-    "p": "the server is not paused",
-    "C": "workers stay",
-    "+": "the number of workers stays",
-    "-": "the number of workers stays",
     "L": "the log is not rotated; rename the file, then l",
     "f": "no second master is started; r replaces the workers beside the old ones",
     "S": "there are no subscriptions",

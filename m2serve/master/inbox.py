@@ -86,6 +86,8 @@ class Inbox:
                 case (ChildKind.DISPATCHER, Verb.QUIET):
                     self.board.quiet = True
                     log.info("dispatcher is quiet: nothing queued, held or running")
+                case (ChildKind.DISPATCHER, Verb.WORK):
+                    self._wake()
                 case (ChildKind.DISPATCHER, Verb.ALIVE):
                     self.board.dispatcher_heard = now
                 case (ChildKind.DISPATCHER, Verb.SETTLED):
@@ -156,6 +158,12 @@ class Inbox:
         fd = self.node.pulls.pop(endpoint, None)
         if fd is not None:
             close_quietly(fd)
+
+    def _wake(self) -> None:
+        if self.board.asleep:
+            self.board.wake()
+            # Tests wait for this line.
+            log.info("a request waits: %d workers wanted", self.board.wanted)
 
     def _settle(self, key: int) -> None:
         if key in self.dead_keys:

@@ -1,4 +1,4 @@
-"""Measures workers once a second, for the limits."""
+"""Measures workers once a second, where something depends on it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Meter(Attachment):
     _next: Seconds = AT_ZERO
 
     def turn(self, now: Seconds) -> bool:
-        if not self.board.limits or now < self._next:
+        if not self._measures or now < self._next:
             return False
         self._next = Seconds(now + PERIOD)
         for child in self.board.workers:
@@ -54,7 +54,11 @@ class Meter(Attachment):
         return True
 
     def due(self, now: Seconds) -> Seconds | None:
-        return self._next if self.board.limits else None
+        return self._next if self._measures else None
+
+    @property
+    def _measures(self) -> bool:
+        return bool(self.board.limits) or self.board.crowd.measured
 
     def _measure(self, child: Child) -> None:
         if child.key in self.scores.lives:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 import m2serve
+from m2serve.ids import Seconds
 from m2serve.master.attachment import Attachment
 from m2serve.master.child import ChildKind, ChildState
 from m2serve.master.generation import GenerationState
@@ -33,7 +34,6 @@ from m2serve.transports.sheet import Sheet
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from m2serve.ids import Seconds
     from m2serve.master.board import Board
     from m2serve.master.child import Child
     from m2serve.master.jobs import Job
@@ -94,6 +94,7 @@ class Scores(Attachment):
         self.turn(now)
         wall = time.time()
         numbers = {slot.worker for slot in self.board.slots if slot.worker} | self._records.keys()
+        never = (Worker(0, 0, Totals(), ()),) * (self.board.crowd.most - len(numbers))
         serving = [one.number for one in self.board.generations if one.state is GenerationState.SERVING]
         return Snapshot(
             version=m2serve.__version__,
@@ -105,12 +106,34 @@ class Scores(Attachment):
             generation=max(serving, default=0),
             reloading=bool(serving) and any(one.state is GenerationState.STARTING for one in self.board.generations),
             queue_limit=self.queue_limit,
-            workers=tuple(self._worker(number, now, wall) for number in sorted(numbers)),
+            workers=tuple(self._worker(number, now, wall) for number in sorted(numbers)) + never,
             sockets=tuple(self._socket(index, now) for index in range(len(self.node.endpoints))),
             daemons=tuple(self._daemon_facts()),
             dispatcher=self._dispatcher() if self.board.dispatched else None,
             crons=tuple(_cron(job) for job in self.board.jobs),
+            wanted=self.board.wanted,
+            asleep=self.board.asleep,
+            paused=self.board.paused,
         )
+
+    def load(self, child: Child, now: Seconds) -> tuple[int, Seconds]:
+        """How many threads of a worker run a request, and the time that all of them have spent on requests."""
+        if child.key not in self.lives:
+            return 0, Seconds(0.0)
+        _, sheet = self.lives[child.key]
+        begun = [cell[sheets.STARTED] / 1e9 for cell in sheet.cells[: sheet.threads]]
+        running = [max(now - started, 0.0) for started in begun if started]
+        return len(running), Seconds(sheet.total(sheets.BUSY) / 1e9 + sum(running))
+
+    def traffic(self) -> tuple[int, bool]:
+        """Requests handed out so far, by all dispatchers, and whether some wait or run; a quarter of a second old."""
+        words = self._words
+        now = (ledger.WAITING, ledger.PARKED, ledger.RUNNING, ledger.DRAINING)
+        return words[ledger.HANDED], any(words[one] for one in now)
+
+    def queued(self) -> int:
+        """Requests that wait for a thread, not for an earlier one of their connection."""
+        return sum(ledger.endpoint_words(self._words, i)[ledger.QUEUED] for i in range(len(self.node.endpoints)))
 
     def _record(self, number: int) -> Record:
         return self._records.setdefault(number, Record())

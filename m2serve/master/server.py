@@ -15,6 +15,7 @@ from m2serve.errors import ConfigError, ExitCode
 from m2serve.master import report
 from m2serve.master.act import Actor
 from m2serve.master.board import Board, Slot
+from m2serve.master.census import Census, algorithm, crowd
 from m2serve.master.child import ChildKind
 from m2serve.master.commands import Commands
 from m2serve.master.daemons import DaemonOutput, DaemonTouch
@@ -24,6 +25,7 @@ from m2serve.master.inbox import Inbox
 from m2serve.master.jobs import Timetable, jobs
 from m2serve.master.loop import Loop, clock
 from m2serve.master.meter import Meter, limits
+from m2serve.master.mode import Mode
 from m2serve.master.overdue import Overdue
 from m2serve.master.pages import PageServer
 from m2serve.master.pidfile import PidFiles
@@ -95,9 +97,12 @@ class Server:
         own = None if settings.master_as_root else self._rights.own
         set_title("master", prefix=settings.procname_prefix)
         board = Board(not settings.zeromq_direct, settings.need_app, settings.worker_reload_mercy)
-        board.limits = limits(settings)
+        board.limits, board.crowd = limits(settings), crowd(settings)
         board.start_timeout = settings.worker_start_timeout
         board.verbose_harakiri = settings.harakiri_verbose
+        board.wake()
+        if settings.cheap:
+            board.sleep()
         pidfiles = PidFiles(settings.pidfile, settings.safe_pidfile, board, settings.pidfile2, own)
         commands = Commands(settings, board, pidfiles)
         fifo = Fifo(settings.master_fifo, commands, own)
@@ -180,7 +185,7 @@ class Server:
             listener.snapshot = scores.snapshot
         rights = self._rights if settings.master_as_root else _UNCHANGED
         spawner = Spawner(settings, self._entries, node, lambda: _abandon(board, listeners), rights)
-        actor = Actor(board, node, spawner, programs, settings.processes, settings.threads, hooks=self._hooks)
+        actor = Actor(board, node, spawner, programs, settings.threads, hooks=self._hooks)
         inbox = Inbox(board, node)
         signals.install()
         try:
@@ -188,7 +193,9 @@ class Server:
             _furnish(board, programs)
             actor.open_generation(ReloadKind.GRACEFUL, clock())
             deadlines = Deadlines(settings.harakiri)
-            attachments = [*attachments, scores, Meter(board, scores), Overdue(board, scores, deadlines), *listeners]
+            census = Census(board, scores, commands, algorithm(settings), settings.die_on_idle)
+            attachments = [*attachments, scores, Meter(board, scores), Overdue(board, scores, deadlines)]
+            attachments += [census, Mode(board), *listeners]
             attachments += [SmartDaemons(board, watches, spawner.detached), DaemonTouch.of(board, programs, watches)]
             attachments.append(Timetable(board))
             attachments += [Ticks(self._hooks.ticks, scores.snapshot)] if self._hooks.ticks else []

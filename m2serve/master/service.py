@@ -56,7 +56,10 @@ def status(board: Board) -> str:
             what = generation.kind.value if board.served else "start"
             return f"{what}: {ready} of {generation.size} workers ready"
     ready = sum(child.state is ChildState.READY for child in board.workers)
-    return f"{ready} workers serve" + (f"; {board.last_reload}" if board.last_reload else "")
+    if board.asleep:
+        return "no worker is wanted before a request comes"
+    paused = "paused: " if board.paused else ""
+    return f"{paused}{ready} workers serve" + (f"; {board.last_reload}" if board.last_reload else "")
 
 
 def _loading(board: Board) -> Generation | None:

@@ -24,6 +24,9 @@ class Event(Enum):
     HUP = "reload"
     CHLD = "a child has changed"
     USR1 = "log the table of children"
+    TTIN = "one worker more"
+    TTOU = "one worker less"
+    TSTP = "hand out no requests, or go on"
     OTHER = "noted"
 
 

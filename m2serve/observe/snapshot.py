@@ -78,7 +78,7 @@ class Totals(NamedTuple):
 
 
 class Worker(NamedTuple):
-    """All lives under one number; during a reload there are two or more at a time."""
+    """All lives under one number; during a reload there are two or more at a time. Number 0: never started."""
 
     number: int
     spawns: int
@@ -163,3 +163,9 @@ class Snapshot(NamedTuple):
     dispatcher: Dispatcher | None
     """None in the direct topology."""
     crons: tuple[Cron, ...] = ()
+    wanted: int = 0
+    """Workers that there should be."""
+    asleep: bool = False
+    """None until a request comes."""
+    paused: bool = False
+    """Requests are not handed out."""

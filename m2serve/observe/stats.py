@@ -38,7 +38,7 @@ def document(snapshot: Snapshot, *, cores: bool = True) -> Document:
         result["daemons"] = [{"cmd": one.command, "pid": one.pid, "respawns": one.respawns} for one in snapshot.daemons]
     result["locks"] = []
     result["sockets"] = [_socket(one, snapshot.queue_limit) for one in snapshot.sockets]
-    result["workers"] = [_worker(one, cores) for one in snapshot.workers]
+    result["workers"] = [_worker(one, cores, paused=snapshot.paused) for one in snapshot.workers]
     if snapshot.crons:
         result["crons"] = [_cron(one) for one in snapshot.crons]
     result["m2serve"] = _ours(snapshot, cores)
@@ -76,7 +76,7 @@ def _socket(one: Socket, limit: int) -> Document:
     return {"name": one.name, "proto": "zeromq", "queue": one.queued, "max_queue": limit, "shared": 0, "can_offload": 0}
 
 
-def _worker(worker: Worker, cores: bool) -> Document:
+def _worker(worker: Worker, cores: bool, *, paused: bool) -> Document:
     life = shown(worker)
     past = worker.past
     all_cores = [core for one in worker.lives for core in (*one.cores, one.aside)]
@@ -92,7 +92,7 @@ def _worker(worker: Worker, cores: bool) -> Document:
         "harakiri_count": past.harakiris + sum(one.harakiris for one in worker.lives),
         "signals": 0,
         "signal_queue": 0,
-        "status": _status(life),
+        "status": _status(life, paused),
         "rss": life.rss if life is not None else 0,
         "vsz": life.vsz if life is not None else 0,
         "running_time": past.busy + sum(core.busy for core in all_cores),
@@ -107,10 +107,12 @@ def _worker(worker: Worker, cores: bool) -> Document:
     return result
 
 
-def _status(life: Life | None) -> str:
+def _status(life: Life | None, paused: bool) -> str:
     if life is None:
         return "cheap"  # no process: the only word of uWSGI's for that
-    return "busy" if any(core.request is not None for core in life.cores) else "idle"
+    if any(core.request is not None for core in life.cores):
+        return "busy"
+    return "pause" if paused else "idle"
 
 
 def _app(number: int, app: App, life: Life) -> Document:
@@ -158,6 +160,9 @@ def _ours(snapshot: Snapshot, cores: bool) -> Document:
         "topology": "direct" if dispatcher is None else "dispatched",
         "generation": snapshot.generation,
         "reloading": int(snapshot.reloading),
+        "wanted": snapshot.wanted,
+        "asleep": int(snapshot.asleep),
+        "paused": int(snapshot.paused),
         "time": int(snapshot.now),
     }
     if dispatcher is not None:

@@ -35,6 +35,7 @@ class Verb(Enum):
     SETTLED = "SETTLED"
     ALIVE = "ALIVE"
     STUCK = "STUCK"
+    WORK = "WORK"
     # master to child
     DRAIN = "DRAIN"
     STOP = "STOP"
@@ -42,6 +43,7 @@ class Verb(Enum):
     REOPEN = "REOPEN"
     PING = "PING"
     HARAKIRI = "HARAKIRI"
+    MODE = "MODE"
     # either way: carries descriptors of the message that follows it
     MORE = "MORE"
 

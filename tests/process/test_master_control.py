@@ -78,8 +78,8 @@ def test_the_fifo_commands(start, tmp_path):
     fifo = tmp_path / "fifo"
     tell(fifo, b"s")
     server.wait_for(r"3 children, 1 generations")
-    tell(fifo, b"p?\n")
-    server.wait_for("fifo p changes nothing")
+    tell(fifo, b"S?\n")
+    server.wait_for("fifo S changes nothing")
     server.wait_for("1 bytes are no commands: '\\?'")
     (tmp_path / "pid").unlink()
     tell(fifo, b"P")

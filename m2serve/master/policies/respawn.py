@@ -68,7 +68,8 @@ def _wanted_while_stopping(board: Board, slot: Slot, now: Seconds) -> bool:
         return False
     if slot.kind is ChildKind.DISPATCHER:
         # Quiet or not: workers need its word before they leave.
-        return slot.was_ready and board.dispatcher is None and bool(board.workers)
+        waits = bool(board.workers) or (board.asleep and not board.quiet)
+        return slot.was_ready and board.dispatcher is None and waits
     if slot.kind is ChildKind.WORKER:
         generation = board.generation(slot.generation)
         serving = generation is not None and generation.state is GenerationState.SERVING

@@ -47,6 +47,8 @@ def decide(board: Board, now: Seconds) -> list[Action]:
         if stop.urgency is Urgency.AT_ONCE:
             return actions + _stop_all(board.workers, stop, Seconds(now + STOP_GRACE))
         return actions + (_drain_workers(board, stop, now) if _settled(board, stop, now) else [])
+    if dispatcher is not None and not actions and _needs_nobody(board, stop, now):
+        return []
     if dispatcher is not None:
         return actions + (_stop_all([dispatcher], stop, Seconds(now + stop.patience)) if not actions else [])
     if now < board.last_burial + LINGER:
@@ -77,6 +79,14 @@ def _settled(board: Board, stop: StopOrder, now: Seconds) -> bool:
         # Unless a successor is due, which knows what the last one had taken.
         return not any(slot.kind is ChildKind.DISPATCHER and respawn.wanted(board, slot, now) for slot in board.slots)
     return not any(_hopeful(board, worker) for worker in board.workers)
+
+
+def _needs_nobody(board: Board, stop: StopOrder, now: Seconds) -> bool:
+    """All workers had left for want of work. The dispatcher leaves Mongrel2's PUSH all the same, and calls for workers
+    if it finds requests on the way."""
+    if board.quiet or stop.urgency is not Urgency.GRACEFUL or now >= stop.deadline:
+        return False
+    return board.asleep or any(slot.worker and respawn.wanted(board, slot, now) for slot in board.slots)
 
 
 def _hopeful(board: Board, worker: Child) -> bool:

@@ -91,7 +91,6 @@ def test_letters() -> None:
     [
         ("hook-master-start", "unix_signal:15 gracefully_kill_them_all", Fate.NEEDLESS),
         ("hook-master-start", "exec:touch x", Fate.MISSING),
-        ("cheaper-busyness-backlog-alert", "3", Fate.MISSING),
         ("php-docroot", "/srv", Fate.ELSEWHERE),
         ("route-uri", "^/x return:403", Fate.MISSING),
     ],

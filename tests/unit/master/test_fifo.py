@@ -60,8 +60,8 @@ def test_every_letter_of_uwsgi_is_known():
 
 
 def test_letters_without_meaning_here_and_garbage_are_answered_in_the_log(fifo, caplog):
-    say(fifo, b"+\xffx\0")
-    assert "fifo + changes nothing: the number of workers stays" in caplog.text
+    say(fifo, b"S\xffx\0")
+    assert "fifo S changes nothing: there are no subscriptions" in caplog.text
     assert "fifo: 3 bytes are no commands: '\xffx\\x00'" in caplog.text
     assert fifo.commands.obeyed == []
 

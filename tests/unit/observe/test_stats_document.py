@@ -101,6 +101,16 @@ def test_one_life_stands_for_a_worker_and_all_count():
     assert shown(Worker(1, 0, Totals(), ())) is None
 
 
+def test_a_pause_and_workers_that_were_never_there():
+    idle = life(1, cores=(Core(),))
+    busy = life(2, cores=(Core(request=RUNNING),))
+    workers = (Worker(1, 1, Totals(), (idle,)), Worker(2, 1, Totals(), (busy,)), Worker(0, 0, Totals(), ()))
+    found = document(snapshot(*workers, wanted=2, paused=True))
+    assert [(one["id"], one["status"]) for one in found["workers"]] == [(1, "pause"), (2, "busy"), (0, "cheap")]
+    assert [found["m2serve"][key] for key in ("wanted", "asleep", "paused")] == [2, 0, 1]
+    assert no_surprises(found)
+
+
 def test_the_queue_stands_where_uwsgi_has_its_own():
     found = document(FULL)
     assert (found["listen_queue"], found["listen_queue_errors"], found["load"]) == (3, 7, 3)
