@@ -107,9 +107,7 @@ RARE = (
     _row(Fate.MISSING, "threads have the system's usual stack", "KIB", "thread-stack-size threads-stack-size"),
     _row(Fate.MISSING, "every option may stand everywhere", "NAMES", "blacklist whitelist"),
     _row(Fate.MISSING, "every option may stand everywhere", "", "end-blacklist end-whitelist"),
-    _family(
-        Fate.MISSING, "there is no uwsgi module whose functions would use it", "cache add-cache load-file-in-cache"
-    ),
+    _family(Fate.MISSING, "the module uwsgi has no cache here", "cache add-cache load-file-in-cache"),
     _family(
         Fate.MISSING, "statistics are had by asking (stats), nothing is sent anywhere", "metric metrics stats carbon"
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,10 @@ class NodeFds:
     posts: dict[int, WorkerPost] = field(default_factory=dict)
     fronts: tuple[Front, ...] = ()
     """What is known of the Mongrel2 behind each endpoint; by default nothing."""
+    master: int = field(default_factory=os.getpid)
+    """Pid of the process that has made it."""
+    started: float = field(default_factory=time.monotonic)
+    """When, in monotonic seconds."""
 
     def __post_init__(self) -> None:
         self.fronts = self.fronts or tuple(Front(pair) for pair in self.endpoints)

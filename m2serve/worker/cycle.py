@@ -80,7 +80,20 @@ class Cycle:
         """Of each thread the headers of the request that runs or ran last."""
         self._answered: set[int] = set()
         """Numbers of requests that were answered in place of their threads."""
+        self._cores: dict[int, int] = {}
+        """Request threads, by their idents."""
         self._parse = mongrel2.Reader().parse
+
+    def enter(self, core: int) -> None:
+        """From now on the calling thread is that core."""
+        self._cores[threading.get_ident()] = core
+
+    def number(self) -> int | None:
+        """Of the request that the calling thread runs; None: it runs none."""
+        core = self._cores.get(threading.get_ident())
+        if core is None or not self._cells[core][_STARTED]:
+            return None
+        return self._cells[core][_NUMBER]
 
     def run(self, delivery: Delivery, core: int) -> None:
         """Serve one request; returns when its answer has left, however it went, or can do so without this thread."""

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from m2serve.apps.mounts import Mounts, load_all
 from m2serve.apps.prepare import prepare, settle
+from m2serve.apps.uwsgi import install as uwsgi
+from m2serve.apps.uwsgi.running import Running
 from m2serve.config.postlimits import PostLimits
 from m2serve.errors import AppLoadError, ExitCode
 from m2serve.gateways.files.search import StaticFiles
@@ -59,6 +61,8 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: 
     sheet = Sheet(post.sheet_fd, settings.threads)
     sheet.head[sheets.LISTENS] = 1
     hooks("fork", worker=post.worker, key=post.key)
+    running = Running(settings, node.ledger_fd, node.master, node.started, post.worker)
+    uwsgi.install(running)
     started = time.monotonic()
     try:
         mounts = _load(settings, link)
@@ -81,6 +85,12 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: 
         sheet,
         hooks.per_request(),
     )
+    running.request = cycle.number
+    if settings.disable_logging:
+        running.total = lambda: sheet.total(sheets.REQUESTS)  # those of all workers are counted for the log
+    else:
+        running.total = lambda: sum(ledger.served.tolist())
+    uwsgi.begin()
     identities = [uuid.uuid4() for _ in range(settings.threads)]
     crew: socket.socket | None = None
     room: MailRoom | None = None
@@ -144,6 +154,7 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: 
 
 def _serve(subscription: Subscription, cycle: Cycle, core: int, ended: Callable[[], None]) -> None:
     """Body of a request thread."""
+    cycle.enter(core)
     try:
         while (delivery := subscription.receive()) is not None:
             try:

@@ -1,0 +1,59 @@
+"""What the module ``uwsgi`` tells about, and what it acts upon."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from m2serve.apps.uwsgi.clock import Clock
+from m2serve.apps.uwsgi.locks import Locks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from m2serve.config.settings import Settings
+
+
+def _nowhere() -> int | None:
+    return None
+
+
+@dataclass
+class Running:
+    """The process in which the application is loaded; later, the worker that it has become.
+
+    Args:
+        locks_fd: of any file that all processes of the node share.
+        master: its pid.
+        started: when the node was, in monotonic seconds.
+    """
+
+    settings: Settings
+    locks_fd: int
+    master: int
+    started: float
+    worker: int = 0
+    """0 where the application is loaded before the workers are forked."""
+    total: Callable[[], int] = lambda: 0
+    """Requests that all workers have served."""
+    request: Callable[[], int | None] = _nowhere
+    """Number of the request that the calling thread runs; None: it runs none."""
+    locks: Locks = field(init=False)
+    clock: Clock = field(init=False)
+    postfork: list[Callable[[], object]] = field(default_factory=list)
+    """What ``@postfork`` has collected."""
+
+    def __post_init__(self) -> None:
+        self.locks = Locks(self.locks_fd)
+        self.clock = Clock(self.locks)
+
+    @property
+    def started_wall(self) -> int:
+        """When the node was started, in seconds since the epoch."""
+        return int(time.time() - (time.monotonic() - self.started))
+
+    def tell_master(self, number: int) -> None:
+        """Send the master a signal."""
+        os.kill(self.master, number)
