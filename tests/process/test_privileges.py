@@ -264,7 +264,7 @@ def test_a_start_that_fails_is_told_to_whoever_waits(
         port = taken.getsockname()[1]
         launcher = start_server(*args, "--daemonize", str(home / "log"), "--stats", f"127.0.0.1:{port}")
         assert launcher.wait(20) == 1
-        assert f"nothing was started: stats 127.0.0.1:{port}: cannot listen" in launcher.log
+        assert f"nothing was started: statistics at 127.0.0.1:{port}: cannot listen" in launcher.log
         assert "nothing was started" in (home / "log").read_text()
     launcher = start_server(*args, "--daemonize", str(home / "no" / "log"))
     assert launcher.wait(20) == 1
