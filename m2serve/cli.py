@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -22,13 +23,14 @@ from m2serve.master.server import Server
 from m2serve.master.spawn import Entries
 from m2serve.mongrel2 import doctor
 from m2serve.observe import log
+from m2serve.observe.sinks import EachProcess, sink
 from m2serve.plugin import loader
 from m2serve.system import privileges, rlimits
 from m2serve.system.background import Launch, enter
 from m2serve.worker import main as worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from m2serve.config.settings import Examined, Settings
     from m2serve.plugin.hooks import Hooks
@@ -147,9 +149,29 @@ def _open_log(settings: Settings, rights: Privileges) -> None:
     option = next((one for one in ("daemonize", "daemonize2") if getattr(settings, one)), "logto")
     try:
         own = rights.own if settings.logfile_chown else None
-        log.setup(settings.log_level, getattr(settings, option), settings.logfile_chmod, own)
+        path = getattr(settings, option)
+        files = [target.argument for target in settings.logger if target.driver == "file"]
+        if path is None and files:
+            option, path = "logger", files[0]
+        if path is not None and settings.log_truncate:
+            with suppress(OSError):
+                os.truncate(path, 0)
+        sinks = [EachProcess(target) for target in settings.logger if target.driver in ("syslog", "socket")]
+        _try_request_log(settings, rights.own)
+        log.setup(settings.log_level, path, settings.logfile_chmod, own, sinks)
     except ConfigError as error:
         raise ConfigError(f"{settings.origin(option)}: {option}: {error}") from error
+
+
+def _try_request_log(settings: Settings, own: Callable[[str], None] | None) -> None:
+    """Workers open it for themselves; what cannot be opened is a mistake of the settings."""
+    for target in settings.req_logger:
+        try:
+            sink(target).close()
+        except ConfigError as error:
+            raise ConfigError(f"{settings.origin('req_logger')}: req-logger: {error}") from error
+        if target.driver == "file" and own is not None:
+            own(target.argument)
 
 
 def _answer(text: str) -> int:

@@ -32,7 +32,6 @@ _NO_LOGGERS = "all lines go to standard error, or to the file that logto names"
 _OTHER_LANGUAGE = "m2serve serves Python applications only"
 _ISOLATION = "use the service manager (systemd) or a container"
 _SOCKET = "clients' connections are Mongrel2's"
-_REQUEST_LINES = "request lines have one format and one rule, which disable-logging switches off"
 
 SOCKETS = (
     _missing("socket uwsgi-socket", "ADDRESS", _ONLY_MONGREL2, "s"),
@@ -110,20 +109,13 @@ APPLICATION = (
     ),
     _needless("disable-write-exception ignore-sigpipe ignore-write-errors", "", "a client that leaves is no error"),
     _needless("write-errors-tolerance write-errors-exception-only", "N", "a client that leaves is no error"),
-    _needless("memory-report", "", "request lines say nothing about memory", "m"),
 )
 
 LOGGING = (
-    _missing("logger log-syslog log-rsyslog log-socket log-zeromq", "LOGGER", _NO_LOGGERS),
-    _missing("req-logger logger-req rsyslog-packet-size", "LOGGER", _NO_LOGGERS),
+    _missing("log-syslog log-rsyslog log-socket log-zeromq", "LOGGER", _NO_LOGGERS),
+    _needless("rsyslog-packet-size", "BYTES", "lines are sent as they are"),
+    _missing("log-sendfile", "", "files are sent like everything else"),
     _missing("log-encoder log-req-encoder log-route log-req-route log-drain log-filter", "RULE", _NO_LOGGERS),
-    _missing("log-format logformat", "FORMAT", _REQUEST_LINES),
-    _missing("log-4xx log-5xx log-zero log-ioerror log-sendfile log-micros log-x-forwarded-for", "", _REQUEST_LINES),
-    _missing("log-slow log-big", "N", _REQUEST_LINES),
-    _missing("logformat-strftime log-format-strftime", "", _REQUEST_LINES),
-    _missing("log-maxsize", "BYTES", "the log grows; rotate it from outside, copying and truncating"),
-    _missing("log-backupname touch-logrotate", "PATH", "the log is not rotated"),
-    _missing("log-reopen log-truncate", "", "the log is appended to"),
     _needless("log-date logdate", "", "every line begins with its time"),
     _needless("log-master log-master-stream log-master-req-stream threaded-logger", "", "all processes share one log"),
     _needless("log-master-bufsize log-master-req-bufsize", "BYTES", "lines are not cut"),

@@ -192,3 +192,40 @@ class Deadline(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.prefix}={self.seconds:g}" if self.prefix else f"{self.seconds:g}"
+
+
+class LogTarget(NamedTuple):
+    """``file:PATH``, ``socket:ADDRESS``, ``syslog``, ``syslog:IDENT``, ``stdio``; in front, perhaps, a name."""
+
+    driver: str
+    argument: str
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> LogTarget:
+        """Raises: ConfigError: with what was expected."""
+        # uWSGI lets loggers have names, for routes between them
+        name, blank, rest = text.strip().partition(" ")
+        named = blank and name.isidentifier() and name != rest.partition(":")[0]
+        driver, _, argument = (rest if named else text).partition(":")
+        driver, argument = driver.strip(), argument.strip()
+        if driver in ("stdio", "syslog") or (driver in ("file", "socket") and argument):
+            return cls(driver, argument, text)
+        raise ConfigError("expected file:PATH, socket:HOST:PORT, socket:PATH, syslog, syslog:IDENT or stdio")
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Slowness(int):
+    """Milliseconds. A word where the number should be is 0 in uWSGI, and files have ``log-slow = true``."""
+
+    __slots__ = ()
+    allows_comment = True
+
+    @classmethod
+    def parse(cls, text: str) -> Slowness:
+        """Raises: ConfigError: with what was expected."""
+        if text.strip().lower() in ("true", "false", "on", "off", "yes", "no"):
+            return cls(0)
+        return cls(kind_of(int).parse(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from m2serve.master.board import StopOrder
 from m2serve.master.generation import ReloadKind
 from m2serve.master.policies import stop
 from m2serve.master.signals import Event
-from m2serve.observe.log import reopen
+from m2serve.observe.log import reopen, rotate
 from m2serve.wire.link import Verb
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Command(Enum):
     FEWER = "one worker less"
     PAUSE = "hand out no requests, or go on"
     SLEEP = "let all workers leave until a request comes"
+    ROTATE_LOG = "give the log file another name"
 
 
 OF_SIGNAL: Mapping[Event, Command] = {
@@ -88,6 +90,8 @@ class Commands:
                 self._pause(source)
             case Command.SLEEP:
                 self._sleep(source)
+            case Command.ROTATE_LOG:
+                self.rotate_log(source)
 
     def signal(self, caught: Caught, now: Seconds) -> None:
         """What a signal means."""
@@ -117,6 +121,8 @@ class Commands:
             self._stop(source, self.settings.worker_reload_mercy, self.settings.reload_mercy, now)
         else:
             log.info("%s: %s", source, kind.value)
+            if self.settings.log_reopen:
+                self._reopen_log("log-reopen")
             self.board.reload_wanted = kind
 
     def _resize(self, change: int, source: str) -> None:
@@ -154,6 +160,18 @@ class Commands:
     def _reopen_log(self, source: str) -> None:
         """Each process has descriptors of its own."""
         log.info("%s: %s", source, "log file opened again" if reopen() else "no log file is opened again")
+        self._tell_reopen()
+
+    def rotate_log(self, source: str, largest: int = 0) -> None:
+        """The file gets another name if it is larger than so many bytes, and everybody a new one."""
+        name = rotate(largest, self.settings.log_backupname, time.time())
+        if name is not None:
+            log.info("%s: the log until now is %s", source, name)
+            self._tell_reopen()
+        elif not largest:
+            log.info("%s: there is no log file that has something in it", source)
+
+    def _tell_reopen(self) -> None:
         for child in self.board.children:
             if child.link is not None:
                 child.link.send(Verb.REOPEN, {})

@@ -23,6 +23,7 @@ from m2serve.master.fifo import Fifo
 from m2serve.master.generation import ReloadKind
 from m2serve.master.inbox import Inbox
 from m2serve.master.jobs import Timetable, jobs
+from m2serve.master.logsize import LogSize
 from m2serve.master.loop import Loop, clock
 from m2serve.master.meter import Meter, limits
 from m2serve.master.mode import Mode
@@ -124,7 +125,15 @@ class Server:
             report.log_lines(report.start_lines(settings, known))
             touch = Touch(watched(settings), commands)
             touch.begin(clock())
-            attachments = [pidfiles, fifo, touch, service, Told(self._launch, board, settings.daemonize2 is not None)]
+            size = LogSize(commands, settings.log_maxsize)
+            attachments = [
+                pidfiles,
+                fifo,
+                touch,
+                size,
+                service,
+                Told(self._launch, board, settings.daemonize2 is not None),
+            ]
             code = self._serve(settings, board, commands, attachments, node, daemons, listeners)
             self._launch.failed(code, f"the server ended with exit code {int(code)}; its log says why")
             return code

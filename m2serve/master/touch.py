@@ -43,6 +43,7 @@ def watched(settings: Settings) -> list[Watched]:
         "touch_workers_reload": Command.RELOAD,
         "touch_chain_reload": Command.CHAIN_RELOAD,
         "touch_logreopen": Command.REOPEN_LOG,
+        "touch_logrotate": Command.ROTATE_LOG,
     }
     return [
         Watched(os.path.abspath(path), command, name.replace("_", "-"))

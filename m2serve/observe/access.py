@@ -8,14 +8,21 @@ Unlike uWSGI, bytes that the client chose are escaped, so that none can write a 
 
 from __future__ import annotations
 
+import mmap
 import re
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from m2serve.observe.template import Facts, Template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from m2serve.message import Request
+
+_PAGE: Final = mmap.PAGESIZE
+_IO: Final = (2, 3)
+"""Troubles of the gateways' outcomes: the request could not be read, the answer not be sent."""
 
 _UNSAFE = re.compile(rb"[^\x21-\x7e]|[\"\\]")
 
@@ -36,6 +43,25 @@ class Answered(Protocol):
     def header_bytes(self) -> int: ...
     @property
     def app(self) -> int: ...
+    @property
+    def trouble(self) -> int: ...
+
+
+class RequestLog(Protocol):
+    """Writes a line for each request, or for some."""
+
+    def record(
+        self,
+        request: Request,
+        outcome: Answered,
+        *,
+        core: int,
+        started_wall: float,
+        elapsed: float,
+        served_by_worker: int,
+        served_total: int,
+    ) -> None:
+        """A request is over; see :meth:`AccessLog.record`."""
 
 
 class AccessLog:
@@ -46,12 +72,22 @@ class AccessLog:
     Args:
         write: takes one line, its newline included.
         pid: of the worker.
+        micros: times are microseconds.
+        memory: gives resident memory and address space in bytes, to begin each line with.
     """
 
-    def __init__(self, write: Callable[[bytes], object], pid: int) -> None:
-        self._write = write
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        pid: int,
+        *,
+        micros: bool = False,
+        memory: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
+        self._write = write if memory is None else _with_memory(write, memory)
         self._prefix = b"[pid: %d|app: " % pid
         self._stamp = (-1, b"")
+        self._scale, self._unit = (1e6, b"micros") if micros else (1e3, b"msecs")
 
     def record(
         self,
@@ -79,7 +115,7 @@ class AccessLog:
         count = len(headers)
         field = _field
         self._write(
-            b"%b%d|req: %d/%d] %b () {%d vars in %d bytes} [%b] %b %b => generated %d bytes in %d msecs "
+            b"%b%d|req: %d/%d] %b () {%d vars in %d bytes} [%b] %b %b => generated %d bytes in %d %b "
             b"(%b %d) %d headers in %d bytes (1 switches on core %d)\n"
             % (
                 self._prefix,
@@ -93,7 +129,8 @@ class AccessLog:
                 field(headers.get(b"METHOD")),
                 field(headers.get(b"URI", request.path)),
                 outcome.body_bytes,
-                int(elapsed * 1000),
+                int(elapsed * self._scale),
+                self._unit,
                 field(headers.get(b"VERSION")),
                 outcome.status,
                 outcome.header_count,
@@ -101,6 +138,106 @@ class AccessLog:
                 core,
             )
         )
+
+
+class TemplateLog:
+    """Writes lines in a form of the user's own."""
+
+    def __init__(
+        self, write: Callable[[bytes], object], template: Template, memory: Callable[[], tuple[int, int]]
+    ) -> None:
+        self._write = write
+        self._template = template
+        self._memory = memory
+
+    def record(
+        self,
+        request: Request,
+        outcome: Answered,
+        *,
+        core: int,
+        started_wall: float,
+        elapsed: float,
+        served_by_worker: int,
+        served_total: int,
+    ) -> None:
+        """Write the line of one request."""
+        memory = self._memory() if self._template.needs_memory else (0, 0)
+        self._write(self._template.line(Facts(request, outcome, core, started_wall, elapsed, memory)))
+
+
+class Choice(NamedTuple):
+    """Which requests have a line although requests in general have none."""
+
+    errors_4xx: bool = False
+    errors_5xx: bool = False
+    slower_than: float = 0.0
+    """Seconds; 0: however slow."""
+    larger_than: int = 0
+    """Bytes of the body; 0: however large."""
+    empty: bool = False
+    io_errors: bool = False
+
+    def takes(self, outcome: Answered, elapsed: float) -> bool:
+        """Whether this one has."""
+        return bool(
+            (self.errors_4xx and 400 <= outcome.status < 500)
+            or (self.errors_5xx and outcome.status >= 500)
+            or 0 < self.slower_than <= elapsed
+            or 0 < self.larger_than <= outcome.body_bytes
+            or (self.empty and not outcome.body_bytes)
+            or (self.io_errors and outcome.trouble in _IO)
+        )
+
+
+class ChosenLog:
+    """Hands only some requests on."""
+
+    def __init__(self, choice: Choice, log: RequestLog) -> None:
+        self._choice = choice
+        self._log = log
+
+    def record(
+        self,
+        request: Request,
+        outcome: Answered,
+        *,
+        core: int,
+        started_wall: float,
+        elapsed: float,
+        served_by_worker: int,
+        served_total: int,
+    ) -> None:
+        """Write the line of one request, if it is chosen."""
+        if self._choice.takes(outcome, elapsed):
+            self._log.record(
+                request,
+                outcome,
+                core=core,
+                started_wall=started_wall,
+                elapsed=elapsed,
+                served_by_worker=served_by_worker,
+                served_total=served_total,
+            )
+
+
+def memory_of_this_process() -> tuple[int, int]:
+    """Resident memory and address space in bytes; 0 where that is not told."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            size, resident = file.read().split()[:2]
+    except OSError:
+        return 0, 0
+    return int(resident) * _PAGE, int(size) * _PAGE
+
+
+def _with_memory(write: Callable[[bytes], object], memory: Callable[[], tuple[int, int]]) -> Callable[[bytes], object]:
+    def written(line: bytes) -> None:
+        rss, vsz = memory()
+        said = b"{address space usage: %d bytes/%dMB} {rss usage: %d bytes/%dMB} "
+        write(said % (vsz, vsz >> 20, rss, rss >> 20) + line)
+
+    return written
 
 
 def _size(request: Request) -> int:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from m2serve.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from m2serve.observe.sinks import EachProcess
 
 _ROOT = "m2serve"
 _STDOUT, _STDERR = 1, 2
@@ -24,6 +26,7 @@ _file: str | None = None
 _mode: int | None = None
 _own: Callable[[str], None] | None = None
 """What every log file gets that is opened: logfile-chmod, logfile-chown."""
+_reopened: list[Callable[[], None]] = []
 
 
 class _Formatter(logging.Formatter):
@@ -60,14 +63,33 @@ class _DescriptorHandler(logging.Handler):
             self.handleError(record)
 
 
+class _SinkHandler(logging.Handler):
+    """Hands records to somebody beside the log, who may miss some."""
+
+    def __init__(self, sink: EachProcess) -> None:
+        super().__init__()
+        self._sink = sink
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._sink.write((self.format(record) + "\n").encode("utf-8", "backslashreplace"))
+        except Exception:
+            self.handleError(record)
+
+
 def setup(
-    level: str = "info", logto: str | None = None, mode: int | None = None, own: Callable[[str], None] | None = None
+    level: str = "info",
+    logto: str | None = None,
+    mode: int | None = None,
+    own: Callable[[str], None] | None = None,
+    sinks: Iterable[EachProcess] = (),
 ) -> None:
     """Send every logger below ``m2serve`` to standard error, or to a file; before the first fork.
 
     Args:
         mode: for the file's permissions.
         own: gives the file to whom it is to belong.
+        sinks: get our own lines, not what the application prints.
 
     Raises: ConfigError: the file cannot be opened.
     """
@@ -79,10 +101,11 @@ def setup(
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Prints of the application would wait in a buffer, and a killed worker would take them along.
         sys.stdout.reconfigure(line_buffering=True)
-    handler = _DescriptorHandler()
-    handler.setFormatter(_Formatter())
+    handlers: list[logging.Handler] = [_DescriptorHandler(), *(_SinkHandler(sink) for sink in sinks)]
+    for handler in handlers:
+        handler.setFormatter(_Formatter())
     logger = logging.getLogger(_ROOT)
-    logger.handlers[:] = [handler]
+    logger.handlers[:] = handlers
     logger.setLevel(level.upper())
     # The application may install handlers of its own at the root: our lines are not its business.
     logger.propagate = False
@@ -97,6 +120,34 @@ def move(path: str) -> None:
     redirect(path)
     # For reopen: by then the process may be in another directory.
     _file = os.path.abspath(path)
+
+
+def also_reopen(call: Callable[[], None]) -> None:
+    """Call it, too, whenever the log is opened again."""
+    _reopened.append(call)
+
+
+def rotate(largest: int = 0, backup: str | None = None, now: float = 0.0) -> str | None:
+    """Give the log's file another name and open a new one, in this process.
+
+    Args:
+        largest: bytes up to which the file stays as it is.
+        backup: its new name; by default the old one and the time.
+
+    Returns: the new name; None: there is no such file, or it is not so large.
+    """
+    if _file is None:
+        return None
+    try:
+        if os.stat(_file).st_size <= largest:
+            return None
+        name = backup or f"{_file}.{int(now)}"
+        os.rename(_file, name)
+    except OSError as error:
+        logging.getLogger(f"{_ROOT}.log").error("the log cannot be rotated: %s", error)
+        return None
+    reopen()
+    return name
 
 
 def reopens() -> bool:
@@ -131,6 +182,8 @@ def reopen() -> bool:
 
     Returns: whether there is one, and it can be opened; else the log goes on where it was.
     """
+    for call in _reopened:
+        call()
     if _file is None:
         return False
     try:

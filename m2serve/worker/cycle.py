@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from m2serve.gateways.base import Body
     from m2serve.gateways.wsgi import WsgiGateway
     from m2serve.message import Headers
-    from m2serve.observe.access import AccessLog
+    from m2serve.observe.access import RequestLog
     from m2serve.transports.base import Delivery
     from m2serve.transports.channel import Channel
     from m2serve.transports.sheet import Sheet
@@ -53,7 +53,7 @@ class Cycle:
     def __init__(
         self,
         gateway: WsgiGateway,
-        access: AccessLog | None,
+        access: RequestLog | None,
         served: memoryview,
         worker: int,
         workers: int,
@@ -195,7 +195,7 @@ class Cycle:
             channel.ended()
 
     def _record(
-        self, access: AccessLog, request: Request, outcome: Outcome, core: int, wall: float, started: int, mine: int
+        self, access: RequestLog, request: Request, outcome: Outcome, core: int, wall: float, started: int, mine: int
     ) -> None:
         access.record(
             request,

@@ -22,7 +22,6 @@ from m2serve.config.postlimits import PostLimits
 from m2serve.errors import AppLoadError, ExitCode
 from m2serve.gateways.files.search import StaticFiles
 from m2serve.gateways.wsgi import WsgiGateway
-from m2serve.observe.access import AccessLog
 from m2serve.observe.log import reclaim
 from m2serve.plugin.hooks import Hooks
 from m2serve.system import stacks
@@ -36,6 +35,7 @@ from m2serve.transports.sheet import Sheet
 from m2serve.wire.link import Verb
 from m2serve.worker.cycle import Cycle
 from m2serve.worker.harakiri import Harakiri
+from m2serve.worker.requestlog import request_log
 from m2serve.worker.service import SIGNAL_DRAIN, Service
 from m2serve.worker.streamed import StreamedUploads
 from m2serve.worker.uploads import Uploads
@@ -63,6 +63,7 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: 
     hooks("fork", worker=post.worker, key=post.key)
     running = Running(settings, node.ledger_fd, node.master, node.started, post.worker)
     uwsgi.install(running)
+    access = request_log(settings, post.worker)  # names of files are from here, and the application may go elsewhere
     started = time.monotonic()
     try:
         mounts = _load(settings, link)
@@ -77,7 +78,7 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: 
     uploads = Uploads(node.fronts, ledger.uploads)
     cycle = Cycle(
         _gateway(settings, mounts, limits, uploads, StaticFiles.of(settings, base)),
-        _access(settings),
+        access,
         ledger.served,
         post.worker,
         settings.processes,
@@ -213,19 +214,6 @@ def _gateway(
         spool=settings.response_spool,
         patience=float(settings.send_timeout),
     )
-
-
-def _access(settings: Settings) -> AccessLog | None:
-    if settings.disable_logging:
-        return None
-    return AccessLog(_write_line, pid=os.getpid())
-
-
-def _write_line(line: bytes) -> None:
-    try:
-        os.write(2, line)  # one call, so that lines of several processes do not mix
-    except OSError:
-        pass  # a full disk must not fail a request that was answered
 
 
 def _wake_socket() -> tuple[socket.socket, socket.socket]:

@@ -35,6 +35,9 @@ class MasterGroup:
     touch_logreopen: tuple[str, ...] = option(
         (), "Open the file of logto again when this file changes or appears.", metavar="FILE"
     )
+    touch_logrotate: tuple[str, ...] = option(
+        (), "File whose change gives the log file another name, and opens a new one.", metavar="FILE"
+    )
     die_on_term: bool = option(True, "TERM stops the server; with false it is a brutal reload, as in uWSGI 2.0.")
     exit_on_reload: bool = option(False, "Stop with exit code 0, gracefully, where a reload is asked for.")
     no_orphans: bool = compatible(True, "every process ends with its master")

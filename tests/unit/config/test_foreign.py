@@ -139,10 +139,10 @@ def lines(text: str) -> Iterator[str]:
 
 
 def test_one_line_for_each_and_none_for_what_is_not_asked() -> None:
-    text = "farm = jobs\nlisten = 1024\ngevent = 100\nmax-requests = 0\nhttp-keepalive = false\nmemory-report\n"
+    text = "farm = jobs\nlisten = 1024\ngevent = 100\nmax-requests = 0\nhttp-keepalive = false\nlogdate\n"
     assert list(lines(text)) == [
         "a.ini:5: listen = 1024: changes nothing: Mongrel2 accepts the connections; queue-limit bounds what waits here",
-        "a.ini:9: memory-report =: changes nothing: request lines say nothing about memory",
+        "a.ini:9: logdate =: changes nothing: every line begins with its time",
         "a.ini:4: farm = jobs: not in this version: the script is not started; let the service manager do it",
         "a.ini:6: gevent = 100: has no meaning here: requests run in threads; set threads",
     ]

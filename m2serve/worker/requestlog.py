@@ -1,0 +1,72 @@
+"""The request log of one worker, as the settings want it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from m2serve.errors import ConfigError
+from m2serve.observe.access import (
+    AccessLog,
+    Choice,
+    ChosenLog,
+    RequestLog,
+    TemplateLog,
+    memory_of_this_process,
+)
+from m2serve.observe.log import also_reopen
+from m2serve.observe.sinks import Sink, StandardError, sink
+from m2serve.observe.template import Template
+
+if TYPE_CHECKING:
+    from m2serve.config.settings import Settings
+    from m2serve.config.values import LogTarget
+
+log = logging.getLogger("m2serve.worker")
+
+
+def request_log(settings: Settings, worker: int) -> RequestLog | None:
+    """What the settings ask for; None: no request has a line. Names of files are from the present directory."""
+    choice = Choice(
+        settings.log_4xx,
+        settings.log_5xx,
+        settings.log_slow / 1000,
+        settings.log_big,
+        settings.log_zero,
+        settings.log_ioerror,
+    )
+    if settings.disable_logging and choice == Choice():
+        return None
+    sinks: list[Sink] = [_sink(target) for target in settings.req_logger] or [StandardError()]
+    for one in sinks:
+        also_reopen(one.reopen)
+    write = sinks[0].write if len(sinks) == 1 else partial(_write_all, sinks)
+    result: RequestLog
+    if settings.log_format is None:
+        memory = memory_of_this_process if settings.memory_report else None
+        result = AccessLog(write, os.getpid(), micros=settings.log_micros, memory=memory)
+    else:
+        template = Template(
+            settings.log_format,
+            os.getpid(),
+            worker,
+            strftime=settings.log_format_strftime,
+            forwarded=settings.log_x_forwarded_for,
+        )
+        result = TemplateLog(write, template, memory_of_this_process)
+    return ChosenLog(choice, result) if settings.disable_logging else result
+
+
+def _sink(target: LogTarget) -> Sink:
+    try:
+        return sink(target)
+    except ConfigError as error:
+        log.error("req-logger %s: %s; the lines go to the log", target, error)
+        return StandardError()
+
+
+def _write_all(sinks: list[Sink], line: bytes) -> None:
+    for one in sinks:
+        one.write(line)
