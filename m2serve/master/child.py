@@ -106,6 +106,8 @@ class Child:
     """Requests that run for longer than they may."""
     accused: dict[tuple[int, int], Accusation] = field(default_factory=dict)
     """Those of them that it was told of, and earlier ones."""
+    own_deadlines: bool = False
+    """Its requests may ask for deadlines."""
     harakiris: int = 0
     """Requests that were given up."""
     asked: Seconds = AT_ZERO

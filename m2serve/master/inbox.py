@@ -103,6 +103,7 @@ class Inbox:
     def _ready(self, child: Child, message: Received, now: Seconds) -> None:
         child.threads = tuple(str(one) for one in message.payload.get("threads", ()))
         child.natives = tuple((int(one), int(native)) for one, native in message.payload.get("natives", ()))
+        child.own_deadlines = bool(message.payload.get("deadlines", False))
         child.apps = tuple(str(one) for one in message.payload.get("apps", ()))
         child.loading = Seconds(float(message.payload.get("seconds", 0.0)))
         if child.state is not ChildState.STARTING:

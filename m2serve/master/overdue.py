@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from m2serve.transports.sheet import Sheet
 
 
+_OWN = 1.0
+"""Seconds that a deadline which a request has asked for may be late."""
+
+
 @dataclass
 class Overdue(Attachment):
     """Looks when the next deadline of a running request comes, and as often as one could have begun and ended since:
-    each shortest deadline."""
+    each shortest deadline. Where requests may ask for deadlines of their own, each second."""
 
     board: Board
     scores: Scores
@@ -30,9 +34,10 @@ class Overdue(Attachment):
     _next: Seconds = AT_ZERO
 
     def turn(self, now: Seconds) -> bool:
-        if not self.deadlines or now < self._next:
+        period = self._period()
+        if period is None or now < self._next:
             return False
-        self._next = Seconds(now + self.deadlines.least)
+        self._next = Seconds(now + period)
         found = False
         for child in self.board.workers:
             if child.state in harakiri.SERVING and child.key in self.scores.lives:
@@ -41,10 +46,17 @@ class Overdue(Attachment):
         return found
 
     def due(self, now: Seconds) -> Seconds | None:
-        if not self.deadlines:
+        if self._period() is None:
             return None
         step = harakiri.next_due(self.board)
         return self._next if step is None else min(self._next, step)
+
+    def _period(self) -> float | None:
+        """Seconds from one look to the next; None: nobody has a deadline."""
+        periods = [self.deadlines.least] if self.deadlines else []
+        if any(child.own_deadlines for child in self.board.workers):
+            periods.append(_OWN)
+        return min(periods, default=None)
 
     def _late(self, sheet: Sheet, now: Seconds) -> tuple[Late, ...]:
         late = []
@@ -57,6 +69,9 @@ class Overdue(Attachment):
             if cell[sheets.STARTED] != started or cell[sheets.NUMBER] != number:
                 continue  # another one has begun since
             limit = self.deadlines.of_uri(uri)
+            if cell[sheets.ASKING] == number:
+                own = round((cell[sheets.DEADLINE] - started) / 1e9, 3)
+                limit = min(limit, own) if limit else own
             began = Seconds(started / 1e9)
             if not limit:
                 continue

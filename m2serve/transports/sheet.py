@@ -46,6 +46,10 @@ OFFLOADED: Final = 10
 """Requests whose answers went on without the thread."""
 FILES: Final = 11
 """Requests that were answered with a static file."""
+ASKING: Final = 12
+"""Number of the request that has asked for a deadline of its own; 0: none has."""
+DEADLINE: Final = 13
+"""That deadline. Written before ASKING."""
 _LINE: Final = 128
 _URI: Final = 368
 _COUNTS_AT: Final = 65

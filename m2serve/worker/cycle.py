@@ -95,6 +95,14 @@ class Cycle:
             return None
         return self._cells[core][_NUMBER]
 
+    def end_by(self, seconds: float) -> None:
+        """The calling thread's request asks for a deadline, so many seconds from now; 0: for none any more."""
+        core, number = self._cores.get(threading.get_ident()), self.number()
+        if core is not None and number is not None:
+            cell = self._cells[core]
+            cell[sheets.DEADLINE] = _now() + int(seconds * 1e9)
+            cell[sheets.ASKING] = number if seconds else 0
+
     def run(self, delivery: Delivery, core: int) -> None:
         """Serve one request; returns when its answer has left, however it went, or can do so without this thread."""
         raw, channel, _, kind = delivery

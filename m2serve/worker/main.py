@@ -87,6 +87,7 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: 
         hooks.per_request(),
     )
     running.request = cycle.number
+    running.end_by = cycle.end_by
     if settings.disable_logging:
         running.total = lambda: sheet.total(sheets.REQUESTS)  # those of all workers are counted for the log
     else:
@@ -143,6 +144,7 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: 
             "threads": [subscription.uuid for subscription in subscriptions],
             "apps": [prefix for prefix, _ in mounts.apps],
             "seconds": round(seconds, 3),
+            "deadlines": uwsgi.is_wanted(),
             "natives": [[thread.ident, thread.native_id] for thread in threads],
         },
     )

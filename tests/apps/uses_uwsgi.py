@@ -85,6 +85,9 @@ def application(environ: dict[str, Any], start: Callable[..., Callable[[bytes], 
         answer = uwsgi.signal(17)
     elif path == "/log":
         answer = uwsgi.log("a line of the application's")
+    elif path == "/stuck":
+        uwsgi.set_user_harakiri(0.2)
+        time.sleep(20)
     elif path == "/reload":
         answer = uwsgi.reload()
     start("200 OK", [("Content-Type", "application/json")])

@@ -57,9 +57,14 @@ def test_an_application_that_imports_uwsgi(
     get(mongrel2.address, "/log")
     server.wait_log("^a line of the application's$")
 
+    # a deadline that a request has asked for
+    stuck = get(mongrel2.address, "/stuck", timeout=25)
+    assert stuck.status == 504
+    server.wait_log("HARAKIRI: .* GET '/stuck' ", 15)
+
     # when the worker that minds the timers ends, another one does
     get(mongrel2.address, "/reload")
     server.wait_log("generation 2 STARTING -> SERVING", 20)
-    wait_until(lambda: pids <= set(lines(tmp_path / "ends")), 15, "the end of the old workers")
-    wait_until(lambda: not set(lines(tmp_path / "ticks")[-1:]) <= pids, 10, "ticks in a new worker")
+    wait_until(lambda: not set(lines(tmp_path / "ticks")[-1:]) <= pids, 15, "ticks in a new worker")
+    wait_until(lambda: pids & set(lines(tmp_path / "ends")), 15, "the end of an old worker")
     assert server.stop() == 0

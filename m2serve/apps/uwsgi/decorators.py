@@ -33,7 +33,6 @@ _REFUSED = {
     "filemon": "files are not watched; see the option touch-reload",
     "rpc": "there is no RPC",
     "erlang": "there is no Erlang node",
-    "harakiri": "it is not in this version",
     "cron_raw": "use @cron",
 }
 
@@ -118,6 +117,22 @@ class UwsgiDecorators(types.ModuleType):
                 self._uwsgi.unlock()
 
         return call  # type: ignore[return-value]  # it takes what the function takes
+
+    def harakiri(self, seconds: float) -> Callable[[F], F]:
+        """``@harakiri(30)``: a request that is in it for longer is answered in its place."""
+
+        def decorate(function: F) -> F:
+            @functools.wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                self._uwsgi.set_user_harakiri(seconds)
+                try:
+                    return function(*args, **kwargs)
+                finally:
+                    self._uwsgi.set_user_harakiri(0)
+
+            return call  # type: ignore[return-value]  # it takes what the function takes
+
+        return decorate
 
     def _signalled(self, number: int | None, target: str, then: Callable[[int], None]) -> Callable[[F], F]:
         chosen = self._free() if number is None else number

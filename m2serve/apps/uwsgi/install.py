@@ -59,6 +59,11 @@ def install(running: Running) -> None:
     sys.meta_path.insert(0, _Finder(running))
 
 
+def is_wanted() -> bool:
+    """Whether the application has imported the module."""
+    return loaded() is not None
+
+
 def begin() -> None:
     """The application has been loaded, and the worker forked: do what was asked for, if anybody asked."""
     module = loaded()

@@ -30,6 +30,7 @@ log = logging.getLogger("m2serve.worker")
 VERSION_INFO: Final = (2, 0, 31, 0, b"m2serve")
 """Whose behaviour is to be expected; libraries compare the numbers."""
 _SIGNALS: Final = 256
+_LONGEST: Final = 10**9
 
 _ONE = ("", "worker")
 _ALL = ("workers", "active-workers")
@@ -48,7 +49,6 @@ _REASONS = {
     "alarm": "nobody is told; watch the log",
     "workers": "a worker knows of no other; see the option stats",
     "disconnect": "return the answer and go on in a thread",
-    "set_user_harakiri": "it is not in this version",
     "add_file_monitor": "files are not watched",
     "register_file_monitor": "files are not watched",
 }
@@ -131,6 +131,14 @@ class Uwsgi(types.ModuleType):
         """Ask the master to stop at once, as INT does."""
         self._running.tell_master(signal.SIGINT)
         return True
+
+    def set_user_harakiri(self, seconds: float) -> None:
+        """Let this thread's request run so many seconds longer, and no more; 0: only what the option harakiri says.
+        Whichever of the two comes first counts. Nothing happens outside of a request.
+        """
+        if not 0 <= seconds < _LONGEST:
+            raise ValueError(f"{seconds} seconds: expected 0 or more")
+        self._running.end_by(seconds)
 
     # --- the log ----------------------------------------------------------------------
 

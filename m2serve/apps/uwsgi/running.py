@@ -40,6 +40,8 @@ class Running:
     """Requests that all workers have served."""
     request: Callable[[], int | None] = _nowhere
     """Number of the request that the calling thread runs; None: it runs none."""
+    end_by: Callable[[float], None] = lambda seconds: None
+    """Ask for a deadline of the request that the calling thread runs, in seconds from now; 0: for none."""
     locks: Locks = field(init=False)
     clock: Clock = field(init=False)
     postfork: list[Callable[[], object]] = field(default_factory=list)

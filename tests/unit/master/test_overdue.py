@@ -222,3 +222,29 @@ def test_what_the_log_says_of_a_silent_one(furnish, caplog):
     assert 'the worker does not answer and is killed; answered 504\n  File "app.py", line 5 in slow\n' in own
     assert "HARAKIRI: -- syscall> " in own and "HARAKIRI: -- wchan> " in own
     assert others.endswith('thread 0xdef:\n  File "other.py", line 1 in one')
+
+
+def test_a_request_with_a_deadline_of_its_own(furnish):
+    house = furnish()
+    house.begin(0, 7, b"/slow")
+    assert not house.look(1000) and house.overdue.due(NOW) is None
+    house.child.own_deadlines = True
+    house.sheet.cells[0][sheets.DEADLINE] = int((NOW + 5) * 1e9)
+    house.sheet.cells[0][sheets.ASKING] = 7
+    assert not house.look(4.9)
+    assert house.look(5.0)
+    (found,) = house.child.late
+    assert (found.number, round(found.limit, 3)) == (7, 5.0)
+    house.begin(0, 8, b"/next", 5.0)
+    assert house.look(100) and house.child.late == ()
+
+
+def test_the_earlier_deadline_counts(furnish):
+    house = furnish("10")
+    house.child.own_deadlines = True
+    for core, (deadline, at) in enumerate(((5, 5.0), (20, 10.0))):
+        house.begin(core, 7 + core, b"/slow")
+        house.sheet.cells[core][sheets.DEADLINE] = int((NOW + deadline) * 1e9)
+        house.sheet.cells[core][sheets.ASKING] = 7 + core
+        house.look(at)
+        assert [one.number for one in house.child.late] == list(range(7, 8 + core))

@@ -253,6 +253,24 @@ def test_a_directory_of_that_name_is_no_module(node: Node, tmp_path: Path) -> No
     assert uwsgi.masterpid() == 4711
 
 
+def test_deadlines(node: Node, uwsgi: Any) -> None:
+    import uwsgidecorators
+
+    asked: list[float] = []
+    node.running.end_by = asked.append
+    uwsgi.set_user_harakiri(5)
+
+    @uwsgidecorators.harakiri(7)
+    def bounded(value: int) -> int:
+        return value
+
+    assert bounded(1) == 1
+    assert asked == [5, 7, 0]
+    for seconds in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="expected 0 or more"):
+            uwsgi.set_user_harakiri(seconds)
+
+
 def test_its_own_exit_function(uwsgi: Any) -> None:
     called: list[int] = []
     uwsgi.atexit = lambda: called.append(1)
