@@ -61,8 +61,6 @@ PROCESSES = (
     _elsewhere("drop-after-apps", "", "applications are loaded as uid; let this user read what they need"),
     _needless("drop-after-init", "", "the user changes when all is made that root has to make"),
     _missing("harakiri-queue-threshold", "N", "harakiri comes however short the queue is"),
-    _missing("reload-on-uss reload-on-pss", "MIB", "reload-on-rss looks at all memory of a worker"),
-    _missing("evil-reload-on-rss evil-reload-on-as", "MIB", "workers may grow without limit"),
     _missing("touch-mules-reload fs-reload", "PATH", "only touch-reload and HUP reload"),
     _missing("py-autoreload py-auto-reload python-autoreload", "SECONDS", "changed code is not noticed; HUP reloads"),
     _missing("reload-on-exception catch-exceptions reload-os-env", "", "an exception is answered 500 and logged"),

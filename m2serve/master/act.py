@@ -57,7 +57,8 @@ class Actor:
                 self._drain(child, reason, deadline)
             case actions.Stop(child, reason, deadline, reload):
                 self._stop(child, reason, deadline, reload)
-            case actions.Kill(child, reason):
+            case actions.Kill(child, reason, accident):
+                child.accident = accident
                 self._kill(child, reason)
             case actions.OpenGeneration(kind):
                 self.open_generation(kind, now)

@@ -46,10 +46,11 @@ class Stop:
 
 @dataclass(frozen=True)
 class Kill:
-    """SIGKILL."""
+    """SIGKILL. An accident counts as if the child had died by itself: it is replaced, ever more slowly."""
 
     child: Child
     reason: str
+    accident: bool = False
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,10 @@ class Child:
     rss: int = 0
     """Bytes in memory."""
     address_space: int = 0
+    uss: int = 0
+    pss: int = 0
+    accident: bool = False
+    """Killed for what it did."""
     natives: tuple[tuple[int, int], ...] = ()
     """Of each request thread what Python and the kernel call it."""
     heard: Seconds = AT_ZERO

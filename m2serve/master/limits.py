@@ -24,6 +24,22 @@ class Limits:
     """No worker is replaced before."""
     rss: int = 0
     address_space: int = 0
+    uss: int = 0
+    """Memory that nobody else has mapped."""
+    pss: int = 0
+    """The same, and a share of what others have mapped, too."""
+    evil_rss: int = 0
+    """Killed at once, whatever it does."""
+    evil_address_space: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.requests or self.lifetime or self.rss or self.address_space)
+        return any((self.requests, self.lifetime, self.rss, self.address_space, self.uss, self.pss, self.is_evil))
+
+    @property
+    def is_evil(self) -> bool:
+        return bool(self.evil_rss or self.evil_address_space)
+
+    @property
+    def of_shares(self) -> bool:
+        """Whether it must be known who else has the memory mapped, which is dear to find out."""
+        return bool(self.uss or self.pss)

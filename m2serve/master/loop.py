@@ -11,7 +11,20 @@ from m2serve.errors import ExitCode
 from m2serve.ids import Seconds
 from m2serve.master.child import Child, ChildKind, ChildState
 from m2serve.master.daemons import PROBE_SECONDS, DaemonOutput, answers
-from m2serve.master.policies import boot, cron, daemons, harakiri, limits, loading, mercy, reload, respawn, size, stop
+from m2serve.master.policies import (
+    boot,
+    cron,
+    daemons,
+    evil,
+    harakiri,
+    limits,
+    loading,
+    mercy,
+    reload,
+    respawn,
+    size,
+    stop,
+)
 from m2serve.master.reap import Death, reap
 from m2serve.master.wait import wait
 
@@ -28,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("m2serve.master")
 
 _POLICIES = (
-    *(boot.decide, respawn.decide, loading.decide, reload.decide, limits.decide, size.decide),
+    *(boot.decide, respawn.decide, loading.decide, reload.decide, limits.decide, size.decide, evil.decide),
     *(harakiri.decide, daemons.decide, cron.decide, mercy.decide, stop.decide),
 )
 """Each decides on what the one before has changed: an empty slot is filled before stop counts workers."""
@@ -107,7 +120,7 @@ class Loop:
             log.info("reaped pid %d, which is none of ours: %s", death.pid, death)
             return
         self._last_words(child, now)
-        expected = child.leaving
+        expected = child.leaving and not child.accident
         child.move(ChildState.DEAD, str(death))
         self.board.children.remove(child)
         if not child.is_program:

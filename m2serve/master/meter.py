@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from m2serve.master.child import Child
     from m2serve.master.scores import Scores
 
+log = logging.getLogger("m2serve.master")
+
 PERIOD = Seconds(1.0)
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -33,6 +36,10 @@ def limits(settings: Settings) -> Limits:
         settings.min_worker_lifetime,
         settings.reload_on_rss * MIB,
         settings.reload_on_as * MIB,
+        settings.reload_on_uss * MIB,
+        settings.reload_on_pss * MIB,
+        settings.evil_reload_on_rss * MIB,
+        settings.evil_reload_on_as * MIB,
     )
 
 
@@ -43,13 +50,14 @@ class Meter(Attachment):
     board: Board
     scores: Scores
     _next: Seconds = AT_ZERO
+    _complained: bool = False
 
     def turn(self, now: Seconds) -> bool:
         if not self._measures or now < self._next:
             return False
         self._next = Seconds(now + PERIOD)
         for child in self.board.workers:
-            if child.state is ChildState.READY:
+            if child.state in (ChildState.READY, ChildState.DRAINING):
                 self._measure(child)
         return True
 
@@ -70,3 +78,31 @@ class Meter(Attachment):
         except (OSError, ValueError):
             return  # it has just died
         child.address_space, child.rss = int(size) * _PAGE, int(resident) * _PAGE
+        if self.board.limits.of_shares:
+            self._measure_shares(child)
+
+    def _measure_shares(self, child: Child) -> None:
+        try:
+            child.uss, child.pss = shares(child.pid)
+        except PermissionError:
+            if not self._complained:
+                self._complained = True
+                log.warning("reload-on-uss and reload-on-pss change nothing: the kernel does not tell us")
+        except OSError:
+            pass  # it has just died
+
+
+def shares(pid: int) -> tuple[int, int]:
+    """Bytes that only this process has mapped, and the same with its share of what others have, too.
+
+    Raises: OSError.
+    """
+    own = shared = 0
+    with open(f"/proc/{pid}/smaps_rollup", "rb") as stream:
+        for line in stream:
+            name, _, value = line.partition(b":")
+            if name.startswith(b"Private_"):
+                own += int(value.split()[0]) * 1024
+            elif name == b"Pss":
+                shared = int(value.split()[0]) * 1024
+    return own, shared

@@ -103,6 +103,15 @@ def until(environ: Environ, start: Start, rest: str) -> Iterable[bytes]:
     return pid(environ, start, "")
 
 
+def keep(environ: Environ, start: Start, rest: str) -> Iterable[bytes]:
+    """``/keep/<MiB>/<seconds>``: a request that needs memory for a while."""
+    size, seconds = rest.split("/")
+    memory = bytearray(os.urandom(4096)) * (int(size) * 256)
+    time.sleep(float(seconds))
+    start("200 OK", list(_TEXT))
+    return [str(len(memory)).encode()]
+
+
 def leave(environ: Environ, start: Start, rest: str) -> Iterable[bytes]:
     sys.exit("left on purpose")
 
@@ -173,6 +182,7 @@ _PATHS: dict[str, Callable[[Environ, Start, str], Iterable[bytes]]] = {
     "close-log": close_log,
     "pid": pid,
     "until": until,
+    "keep": keep,
     "exit": leave,
     "die": die,
     "big": big,

@@ -51,6 +51,16 @@ class ProcessGroup:
     min_worker_lifetime: Seconds = option(Seconds(10), "Replace no worker for such a reason before it is so old.")
     reload_on_rss: int = option(0, "Replace a worker with so many MiB in memory; 0 for never.", metavar="MIB")
     reload_on_as: int = option(0, "Replace a worker with so many MiB of address space; 0 for never.", metavar="MIB")
+    reload_on_uss: int = option(
+        0, "Replace a worker with so many MiB in memory that nobody else has; 0 for never.", metavar="MIB"
+    )
+    reload_on_pss: int = option(0, "The same with its share of what others have, too; 0 for never.", metavar="MIB")
+    evil_reload_on_rss: int = option(
+        0, "Kill a worker with so many MiB in memory at once, whatever it does; 0 for never.", metavar="MIB"
+    )
+    evil_reload_on_as: int = option(
+        0, "Kill a worker with so many MiB of address space at once, whatever it does; 0 for never.", metavar="MIB"
+    )
     procname_prefix: str = option("", "Text in front of every process title.")
     master: bool = compatible(True, "the master process is always there", names=("M",))
     lazy_apps: bool = compatible(True, "the application is always loaded in the workers, never in the master")

@@ -80,6 +80,10 @@ def _over(limits: Limits, slot: Slot, now: Seconds) -> str:
         return f"max-worker-lifetime, {age:.0f} s old"
     if limits.rss and child.rss >= limits.rss:
         return f"reload-on-rss, {child.rss // MIB} MiB"
+    if limits.uss and child.uss >= limits.uss:
+        return f"reload-on-uss, {child.uss // MIB} MiB"
+    if limits.pss and child.pss >= limits.pss:
+        return f"reload-on-pss, {child.pss // MIB} MiB"
     if limits.address_space and child.address_space >= limits.address_space:
         return f"reload-on-as, {child.address_space // MIB} MiB"
     return ""

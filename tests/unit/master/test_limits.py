@@ -104,6 +104,10 @@ def test_an_old_one_that_dies_meanwhile(make):
         (Limits(rss=64 * MIB), {"rss": 64 * MIB - 1}, 0, None),
         (Limits(rss=64 * MIB), {"rss": 65 * MIB}, 0, "reload-on-rss, 65 MiB"),
         (Limits(address_space=64 * MIB), {"address_space": 64 * MIB}, 0, "reload-on-as, 64 MiB"),
+        (Limits(uss=64 * MIB), {"uss": 64 * MIB}, 0, "reload-on-uss, 64 MiB"),
+        (Limits(uss=64 * MIB), {"uss": 64 * MIB - 1, "rss": 99 * MIB, "pss": 99 * MIB}, 0, None),
+        (Limits(pss=64 * MIB), {"pss": 64 * MIB}, 0, "reload-on-pss, 64 MiB"),
+        (Limits(evil_rss=MIB), {"rss": 99 * MIB}, 0, None),
         (Limits(), {"requests": 10**9, "rss": 10**12}, 10**6, None),
     ],
 )
