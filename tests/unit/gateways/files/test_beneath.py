@@ -30,7 +30,8 @@ def root(tmp_path: Path) -> Iterator[Path]:
     os.mkfifo(root / "fifo")
     before = len(os.listdir("/proc/self/fd"))
     yield root
-    assert len(os.listdir("/proc/self/fd")) == before
+    # What tests before have left to the garbage collector may have been closed meanwhile.
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def read(root: Path, name: str, *safe: Path) -> str | None:
