@@ -39,6 +39,8 @@ class Peer:
     """One server under test, serving ``benchmarks.apps:<app>`` on a free port of the loopback interface."""
 
     loads: ClassVar[tuple[str, ...]] = ("hello", "mixed")
+    greeting = b"Hello from the benchmark.\n"
+    """The end of the answer to ``GET /``."""
 
     def __init__(self, app: str, place: Path) -> None:
         self.app = f"benchmarks.apps:{app}"
@@ -78,7 +80,7 @@ class Peer:
         try:
             connection.request("GET", "/")
             response = connection.getresponse()
-            return response.status == 200 and response.read() == b"Hello from the benchmark.\n"
+            return response.status == 200 and response.read().endswith(self.greeting)
         except (OSError, http.client.HTTPException):
             return False
         finally:
@@ -164,11 +166,7 @@ class NginxUwsgi(Peer):
 
     def launch(self) -> None:
         sock = self.place / "uwsgi.sock"
-        self.server = self.spawn(
-            *("uwsgi", "--plugin", "python3", "--socket", str(sock), "--chmod-socket=666", "--listen", "128"),
-            *("--master", "--processes", "4", "--threads", "8", "--thunder-lock", "--die-on-term"),
-            *("--need-app", "--disable-logging", "--module", self.app, "--pythonpath", str(REPO)),
-        )
+        self.server = self.spawn(*self.command(sock))
         wait_until(sock.exists, START_SECONDS, self.trees, "uwsgi")
         config = self.place / "nginx.conf"
         user = "user root;" if os.geteuid() == 0 else ""
@@ -176,6 +174,14 @@ class NginxUwsgi(Peer):
         self.front = self.spawn(
             *("nginx", "-p", str(self.place), "-c", str(config)), *("-e", str(self.place / "error.log"))
         )
+
+    def command(self, sock: Path) -> list[str]:
+        """uWSGI's own."""
+        return [
+            *("uwsgi", "--plugin", "python3", "--socket", str(sock), "--chmod-socket=666", "--listen", "128"),
+            *("--master", "--processes", "4", "--threads", "8", "--thunder-lock", "--die-on-term"),
+            *("--need-app", "--disable-logging", "--module", self.app, "--pythonpath", str(REPO)),
+        ]
 
     def roles(self) -> Roles:
         master, *workers = self.server.members()

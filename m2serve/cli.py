@@ -28,6 +28,7 @@ from m2serve.plugin import loader
 from m2serve.system import privileges, rlimits
 from m2serve.system.background import Launch, enter
 from m2serve.worker import main as worker
+from m2serve.worker import nursery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -69,7 +70,8 @@ def main(argv: Sequence[str]) -> int:
             _complain(str(error))
         return ExitCode.CONFIG
     _log(settings)
-    return Server(settings, Entries(dispatcher.run, partial(worker.run, hooks=hooks)), rights, launch, hooks).run()
+    entries = Entries(dispatcher.run, partial(worker.run, hooks=hooks), partial(nursery.run, hooks=hooks))
+    return Server(settings, entries, rights, launch, hooks).run()
 
 
 def _check(examined: Examined) -> int:

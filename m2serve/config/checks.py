@@ -38,6 +38,7 @@ def check(settings: Settings, directory: str) -> list[Problem]:
     """
     checks: tuple[Callable[[Settings, str], Iterator[Problem]], ...] = (
         _application,
+        _loading,
         _lifetimes,
         _harakiri,
         _cheaper,
@@ -98,6 +99,12 @@ def _static_places(settings: Settings, directory: str) -> Iterator[Problem]:
     for path in settings.mimefile:
         if not os.path.isfile(os.path.join(base, os.path.expanduser(path))):
             yield Problem(("mimefile",), f"{path!r} is not there: its media types are not known")
+
+
+def _loading(settings: Settings, directory: str) -> Iterator[Problem]:
+    if settings.preload and settings.lazy_apps:
+        other = settings.origin("lazy_apps")
+        yield Problem(("preload", "lazy_apps"), f"expected one of preload and lazy-apps; the other is at {other}")
 
 
 def _lifetimes(settings: Settings, directory: str) -> Iterator[Problem]:

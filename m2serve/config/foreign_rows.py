@@ -68,7 +68,6 @@ PROCESSES = (
     _missing("procname procname-append procname-master procname-prefix-spaced", "TEXT", "titles keep their form"),
     _missing("thread-stacksize threads-stacksize", "KIB", "threads have the system's usual stack"),
     _missing("honour-stdin", "", "the application has no standard input"),
-    _needless("lazy", "", "applications are loaded in the workers, and a reload replaces these only"),
     _needless("forkbomb-delay", "SECONDS", "workers that die early are started again ever more slowly"),
     _needless("mule-reload-mercy emperor-throttle", "SECONDS", "there is nobody to wait for"),
     _needless("check-interval master-cycle", "SECONDS", "the master wakes when something happens"),

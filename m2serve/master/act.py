@@ -18,7 +18,9 @@ from m2serve.master.generation import Generation, GenerationState, ReloadKind
 from m2serve.master.policies.respawn import FIRST_DELAY, delay_after
 from m2serve.plugin.hooks import Hooks
 from m2serve.system import stacks
+from m2serve.system.link import Link
 from m2serve.transports.node import WorkerPost
+from m2serve.transports.sheet import create_sheet
 from m2serve.wire.link import Verb
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from m2serve.transports.node import NodeFds
 
 log = logging.getLogger("m2serve.master")
+
+UNBORN_PATIENCE = Seconds(30.0)
+"""From the order to the worker's first word: two forks, however large the application."""
 
 
 @dataclass
@@ -109,9 +114,12 @@ class Actor:
     def open_generation(self, kind: ReloadKind, now: Seconds) -> None:
         """Empty slots; the respawn policy fills them."""
         self.board.reload_wanted = None
-        size = self.board.wanted
-        generation = Generation(next(self._numbers), size, now, kind)
+        size, preload = self.board.wanted, self.board.preload
+        generation = Generation(next(self._numbers), size, now, kind, preload=preload)
         self.board.generations.append(generation)
+        if preload:
+            name = f"nursery {generation.number}"
+            self.board.slots.append(Slot(ChildKind.NURSERY, name, generation.number, due=now))
         for number in range(1, min(size, 1 if kind is ReloadKind.CHAIN else size) + 1):
             self._add_slot(generation, WorkerId(number), now)
         if generation.number > 1:
@@ -157,8 +165,7 @@ class Actor:
 
     def _retire(self, generation: Generation, reason: str, given_up: bool) -> None:
         generation.move(GenerationState.RETIRING, reason)
-        gone = self.board.slots_of(generation)
-        self.board.slots = [slot for slot in self.board.slots if slot not in gone]
+        self.board.slots = [slot for slot in self.board.slots if slot.generation != generation.number]
         # Its workers, if it has any, are buried later.
         self.board.forget_retired()
         if given_up:
@@ -179,6 +186,9 @@ class Actor:
         slot.child = child
         self.board.children.append(child)
         slot.died, slot.renew = False, ""
+        if not child.pid:
+            child.deadline = Seconds(now + UNBORN_PATIENCE)
+            return
         threads = f", threads: {self.threads}" if slot.kind is ChildKind.WORKER else ""
         # Tests wait for this line.
         log.info("spawned %s (pid: %d%s)", slot.name, child.pid, threads)
@@ -190,14 +200,30 @@ class Actor:
             child.pid, child.output = self.spawner.program(child.program)
         elif slot.kind is ChildKind.DISPATCHER:
             child.pid, child.link = self.spawner.dispatcher()
+        elif slot.kind is ChildKind.NURSERY:
+            self._fork_nursery(child, first=not slot.was_ready)
         else:
             self._fork_worker(child)
 
+    def _fork_nursery(self, child: Child, *, first: bool) -> None:
+        sheet = create_sheet(1)
+        try:
+            child.pid, child.link = self.spawner.nursery(child.generation, sheet, first=first)
+        except OSError:
+            os.close(sheet)
+            raise
+        self.node.nurseries[child.key] = sheet
+
     def _fork_worker(self, child: Child) -> None:
         self.hooks("spawn", worker=child.worker, key=child.key)
+        generation = self.board.generation(child.generation)
+        preloaded = generation is not None and generation.preload and self.board.stop is None
         post = WorkerPost.create(child.key, child.worker, self.threads)
         try:
-            child.pid, child.link = self.spawner.worker(post)
+            if preloaded:
+                child.link = self._order(post, child.generation)
+            else:
+                child.pid, child.link = self.spawner.worker(post)
         except OSError:
             post.close()
             raise
@@ -225,6 +251,21 @@ class Actor:
             child.deadline = Seconds(now + job.harakiri)
         job.began(child)
 
+    def _order(self, post: WorkerPost, generation: int) -> Link:
+        """Have the nursery fork a worker, which then says BORN over the link that this gives."""
+        nursery = self.board.nursery(generation)
+        if nursery is None or nursery.link is None:
+            raise OSError("its nursery has gone")
+        ours, theirs = Link.pair()
+        payload = {"key": post.key, "worker": post.worker, "threads": post.threads}
+        sent = nursery.link.send(Verb.SPAWN, payload, [theirs.fileno(), *post.worker_fds()])
+        theirs.close()
+        if not sent:
+            ours.close()
+            raise OSError("its nursery does not listen any more")
+        post.close_worker_side()
+        return ours
+
     def _drain(self, child: Child, reason: str, deadline: Seconds) -> None:
         child.move(ChildState.DRAINING, reason)
         child.deadline = deadline
@@ -247,8 +288,9 @@ class Actor:
     def bury_alive(self, child: Child) -> None:
         """The master breaks off: no child may stay, nor be waited for longer than a SIGKILL takes."""
         _signal(child, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(child.pid, 0)
+        if child.pid:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(child.pid, 0)
         if child.link is not None:
             child.link.close()
 
@@ -258,6 +300,8 @@ class Actor:
 
 
 def _signal(child: Child, number: int) -> None:
+    if not child.pid:
+        return  # not born yet; 0 would mean our own group
     if child.is_program:
         # The whole group; there is none yet if the child has not come to setsid.
         with contextlib.suppress(ProcessLookupError):

@@ -87,6 +87,10 @@ class Board:
     start_timeout: Seconds = AT_ZERO
     """How long a worker may load; zero: for ever."""
     verbose_harakiri: bool = False
+    preload: bool = False
+    """New generations have a nursery."""
+    unfit: str = ""
+    """Why they have none any more, although the settings want one."""
     slots: list[Slot] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
     """Live ones, those that have left their slot (draining) included."""
@@ -126,6 +130,17 @@ class Board:
         found = self.of_kind(ChildKind.DISPATCHER)
         return found[0] if found else None
 
+    def nursery(self, generation: int) -> Child | None:
+        """The nursery of that generation that can fork workers."""
+        return next(
+            (
+                child
+                for child in self.of_kind(ChildKind.NURSERY)
+                if child.generation == generation and child.state is ChildState.READY and child.link is not None
+            ),
+            None,
+        )
+
     @property
     def gate_open(self) -> bool:
         """Every daemon that has to answer first has been ready: ours may start."""
@@ -133,6 +148,10 @@ class Board:
 
     def workers_of(self, generation: Generation) -> list[Child]:
         return [child for child in self.workers if child.generation == generation.number]
+
+    def members_of(self, generation: Generation) -> list[Child]:
+        """Its workers and its nursery."""
+        return [child for child in self.children if child.generation == generation.number]
 
     def slots_of(self, generation: Generation) -> list[Slot]:
         return [slot for slot in self.slots if slot.worker and slot.generation == generation.number]
@@ -142,7 +161,7 @@ class Board:
 
     def forget_retired(self) -> None:
         """Drop generations that are on their way out and have nobody left."""
-        self.generations = [one for one in self.generations if one.current or self.workers_of(one)]
+        self.generations = [one for one in self.generations if one.current or self.members_of(one)]
 
     def sleep(self) -> None:
         """All workers may leave: requests will wake them."""
@@ -153,8 +172,8 @@ class Board:
         self.asleep, self.wanted = False, self.crowd.initial if wanted is None else wanted
 
     def all_ready(self, generation: Generation) -> bool:
-        """Every slot of *generation* is held by a worker that serves."""
+        """Every slot of *generation* is held by a worker that serves; if it has none, its nursery is ready."""
         held = [slot.child for slot in self.slots_of(generation)]
-        return (bool(held) or not generation.size) and all(
-            child is not None and child.state is ChildState.READY for child in held
-        )
+        if not held:
+            return not generation.size and (not generation.preload or self.nursery(generation.number) is not None)
+        return all(child is not None and child.state is ChildState.READY for child in held)

@@ -24,6 +24,7 @@ AT_ZERO = Seconds(0.0)
 
 class ChildKind(Enum):
     DISPATCHER = "dispatcher"
+    NURSERY = "nursery"
     WORKER = "worker"
     DAEMON = "daemon"
     COMMAND = "command"
@@ -36,8 +37,9 @@ PROGRAMS = (ChildKind.DAEMON, ChildKind.COMMAND)
 class ChildState(Enum):
     """What the master believes about a child.
 
-    NEW: a row without a process. STARTING: forked, has not said READY. READY: serving. DRAINING: takes
-    nothing more, finishes what it has. STOPPING: told to leave at once. KILLED: SIGKILL sent. DEAD: reaped.
+    NEW: a row without a process, or one that a nursery forks and that has said nothing yet. STARTING: forked, has not
+    said READY. READY: serving; of a nursery, ready to fork. DRAINING: takes nothing more, finishes what it has.
+    STOPPING: told to leave at once. KILLED: SIGKILL sent. DEAD: reaped.
     """
 
     NEW = "NEW"

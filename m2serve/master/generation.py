@@ -59,6 +59,8 @@ class Generation:
     """A worker of it could not load the application, and none has since the generation served."""
     overlong: str = ""
     """The worker that took too long to load, if there was one before the generation served."""
+    preload: bool = False
+    """Its workers are forked from a nursery that has loaded the application."""
 
     @property
     def current(self) -> bool:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from m2serve.errors import RemoteProtocolError
-from m2serve.ids import Seconds
+from m2serve.ids import Pid, Seconds
 from m2serve.master import stuck
+from m2serve.master.board import STOP_GRACE
 from m2serve.master.child import Child, ChildKind, ChildState
 from m2serve.master.generation import GenerationState
 from m2serve.system.fds import close_quietly
@@ -56,6 +57,9 @@ class Inbox:
 
     def buried(self, child: Child) -> None:
         """A worker has died: its post goes, now or when the dispatcher has settled what it left."""
+        sheet = self.node.nurseries.pop(child.key, None)
+        if sheet is not None:
+            close_quietly(sheet)
         if child.kind is not ChildKind.WORKER or child.key not in self.node.posts:
             return
         if self.board.dispatched and child.key not in self._settled:
@@ -71,12 +75,16 @@ class Inbox:
             match child.kind, message.verb:
                 case (_, Verb.READY):
                     self._ready(child, message, now)
-                case (ChildKind.WORKER, Verb.FAILED):
+                case (ChildKind.WORKER | ChildKind.NURSERY, Verb.FAILED):
                     self._failed(child, message)
                 case (ChildKind.WORKER, Verb.STUCK):
                     stuck.confess(child, message.payload, self.board, now)
                 case (ChildKind.WORKER, Verb.ALIVE):
                     pass  # it has been heard
+                case (ChildKind.NURSERY, Verb.UNFIT):
+                    self._unfit(child, message, now)
+                case (ChildKind.WORKER, Verb.BORN):
+                    self._born(child, message, now)
                 case (ChildKind.WORKER, Verb.LEAVING):
                     self._leaving(child, message, now)
                 case (ChildKind.DISPATCHER, Verb.PULL):
@@ -100,6 +108,35 @@ class Inbox:
             if fd not in kept:
                 close_quietly(fd)
 
+    def _born(self, child: Child, message: Received, now: Seconds) -> None:
+        if child.state is not ChildState.NEW:
+            return
+        child.pid = Pid(int(message.payload["pid"]))
+        child.deadline = None
+        # Tests wait for this line.
+        log.info("spawned %s (pid: %d, threads: %d)", child.name, child.pid, self.node.posts[child.key].threads)
+        child.move(ChildState.STARTING, f"forked by nursery {child.generation}")
+        if self._slot(child) is None and child.link is not None:
+            # Its place was given up while it was forked.
+            child.move(ChildState.STOPPING, "not wanted any more")
+            child.deadline = Seconds(now + STOP_GRACE)
+            child.link.send(Verb.STOP, {})
+
+    def _unfit(self, child: Child, message: Received, now: Seconds) -> None:
+        """The nursery leaves, and its workers load the application themselves, as do all to come."""
+        child.move(ChildState.DRAINING, "not to be forked")
+        child.deadline = Seconds(now + self.board.mercy)
+        self.board.slots = [slot for slot in self.board.slots if slot.child is not child]
+        self.board.preload = False
+        self.board.unfit = str(message.payload.get("reason", ""))
+        for generation in self.board.generations:
+            if generation.number == child.generation:
+                generation.preload = False
+        # Tests wait for this line.
+        log.warning(
+            "the application cannot be preloaded: %s; each worker loads it, as with lazy-apps", self.board.unfit
+        )
+
     def _ready(self, child: Child, message: Received, now: Seconds) -> None:
         child.threads = tuple(str(one) for one in message.payload.get("threads", ()))
         child.natives = tuple((int(one), int(native)) for one, native in message.payload.get("natives", ()))
@@ -112,12 +149,17 @@ class Inbox:
         slot = self._slot(child)
         if slot is not None:
             slot.was_ready = True
-        if child.kind is not ChildKind.WORKER:
+        if child.kind is ChildKind.DISPATCHER:
             return
         generation = self.board.generation(child.generation)
         if generation is not None and generation.state is GenerationState.SERVING and not child.failed:
             generation.failed = False
-        seconds = float(message.payload.get("seconds", now - child.started))
+        if child.kind is ChildKind.NURSERY:
+            # Tests wait for this line.
+            log.info("%s has loaded the application in %.2f s (pid: %d)", child.name, child.loading, child.pid)
+            return
+        preloaded = generation is not None and generation.preload
+        seconds = now - child.started if preloaded else child.loading
         threads = " ".join(child.threads) or "-"
         # Tests wait for this line.
         log.info("%s ready in %.2f s (pid: %d) threads: %s", child.name, seconds, child.pid, threads)

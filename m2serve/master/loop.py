@@ -31,6 +31,7 @@ from m2serve.master.wait import wait
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from m2serve.ids import Pid
     from m2serve.master.act import Actor
     from m2serve.master.attachment import Attachment
     from m2serve.master.board import Board
@@ -112,21 +113,39 @@ class Loop:
         if child.link is not None and child.link.pending:
             child.link.flush()
         self.inbox.read(child, now)
+        self._bury_unborn(child, now)
         self._announce()
 
     def _bury(self, death: Death, now: Seconds) -> None:
-        child = next((one for one in self.board.children if one.pid == death.pid), None)
+        child = self._find(death.pid)
+        if child is None:
+            # It may have died before we have heard of its birth.
+            for unborn in [one for one in self.board.children if one.state is ChildState.NEW]:
+                self.inbox.read(unborn, now)
+                self._bury_unborn(unborn, now)
+            child = self._find(death.pid)
         if child is None:
             log.info("reaped pid %d, which is none of ours: %s", death.pid, death)
             return
+        self._remove(child, death, str(death), now)
+
+    def _bury_unborn(self, child: Child, now: Seconds) -> None:
+        """The other end of its link is held by nobody: not by it, who had no time for a word, nor by its nursery."""
+        if child.state is ChildState.NEW and child.link is None:
+            self._remove(child, Death(child.pid, ExitCode.INTERNAL), "before it was heard of", now)
+
+    def _find(self, pid: Pid) -> Child | None:
+        return next((one for one in self.board.children if one.pid == pid), None)
+
+    def _remove(self, child: Child, death: Death, how: str, now: Seconds) -> None:
         self._last_words(child, now)
         expected = child.leaving and not child.accident
-        child.move(ChildState.DEAD, str(death))
+        child.move(ChildState.DEAD, how)
         self.board.children.remove(child)
         if not child.is_program:
             self.board.last_burial = now
         if child.kind is ChildKind.WORKER:
-            self.actor.hooks("gone", worker=child.worker, key=child.key, pid=child.pid, reason=str(death))
+            self.actor.hooks("gone", worker=child.worker, key=child.key, pid=child.pid, reason=how)
         self.inbox.buried(child)
         generation = self.board.generation(child.generation)
         if generation is not None and not expected:
@@ -134,7 +153,7 @@ class Loop:
                 generation.early_deaths += 1
             if death.code == ExitCode.APP_LOAD:
                 generation.failed = True
-        self._vacate(child, death, expected, now)
+        self._vacate(child, death, how, expected, now)
         self.board.forget_retired()
 
     def _last_words(self, child: Child, now: Seconds) -> None:
@@ -146,7 +165,7 @@ class Loop:
             child.link.close()
             child.link = None
 
-    def _vacate(self, child: Child, death: Death, expected: bool, now: Seconds) -> None:
+    def _vacate(self, child: Child, death: Death, how: str, expected: bool, now: Seconds) -> None:
         job = next((one for one in self.board.jobs if child in one.running), None)
         if job is not None:
             job.ended(child, death, now)
@@ -158,7 +177,7 @@ class Loop:
         if expected:
             return
         if slot is None:
-            log.warning("%s (pid: %d) died: %s", child.name, child.pid, death)
+            log.warning("%s (pid: %d) died: %s", child.name, child.pid, how)
             return
         slot.died = True
         slot.short_lives = respawn.short_lives_after(slot.short_lives, Seconds(now - child.started))
@@ -166,7 +185,7 @@ class Loop:
         delay = respawn.delay_after(slot.short_lives, longest)
         slot.due = Seconds(now + delay)
         # Tests wait for this line.
-        log.error("%s (pid: %d) died: %s; respawn in %.1f s", child.name, child.pid, death, delay)
+        log.error("%s (pid: %d) died: %s; respawn in %.1f s", child.name, child.pid, how, delay)
 
     def _probe(self, now: Seconds) -> None:
         """See whether a daemon that starts answers already."""

@@ -21,6 +21,7 @@ from m2serve.observe.snapshot import (
     Daemon,
     Dispatcher,
     Life,
+    Nursery,
     RunningRequest,
     Snapshot,
     Socket,
@@ -114,6 +115,11 @@ class Scores(Attachment):
             wanted=self.board.wanted,
             asleep=self.board.asleep,
             paused=self.board.paused,
+            nurseries=tuple(
+                Nursery(one.pid, one.generation, one.state.value, one.loading, _memory(one.pid)[0])
+                for one in self.board.of_kind(ChildKind.NURSERY)
+            ),
+            unfit=self.board.unfit,
         )
 
     def load(self, child: Child, now: Seconds) -> tuple[int, Seconds]:
@@ -140,7 +146,11 @@ class Scores(Attachment):
 
     def _worker(self, number: int, now: Seconds, wall: float) -> Worker:
         record = self._record(number)
-        lives = [_life(*life, now, wall) for life in self.lives.values() if life[0].worker == number]
+        lives = [
+            _life(child, sheet, now, wall)
+            for child, sheet in self.lives.values()
+            if child.worker == number and child.state is not ChildState.NEW
+        ]
         return Worker(number, record.spawns, record.past, tuple(lives))
 
     def _socket(self, index: int, now: Seconds) -> Socket:

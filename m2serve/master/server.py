@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import m2serve.dispatcher.main
 import m2serve.worker.main
+import m2serve.worker.nursery
 from m2serve.config.deadlines import Deadlines
 from m2serve.errors import ConfigError, ExitCode
 from m2serve.master import report
@@ -48,6 +49,7 @@ from m2serve.plugin.hooks import Hooks
 from m2serve.system.background import Launch
 from m2serve.system.fds import close_quietly
 from m2serve.system.notify import Notifier
+from m2serve.system.orphan import take_orphans
 from m2serve.system.privileges import Privileges
 from m2serve.system.title import set_title
 from m2serve.transports.node import NodeFds
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("m2serve.master")
 
-_ENTRIES = Entries(dispatcher=m2serve.dispatcher.main.run, worker=m2serve.worker.main.run)
+_ENTRIES = Entries(m2serve.dispatcher.main.run, m2serve.worker.main.run, m2serve.worker.nursery.run)
 _UNCHANGED = Privileges()
 
 
@@ -123,6 +125,9 @@ class Server:
             settings = dataclasses.replace(settings, zeromq=tuple(front.pair for front in known))
             node = NodeFds.create(known, settings.request_buffer)
             report.log_lines(report.start_lines(settings, known))
+            board.preload = settings.preload or (settings.processes > 1 and not settings.lazy_apps)
+            if board.preload:
+                take_orphans()
             touch = Touch(watched(settings), commands)
             touch.begin(clock())
             size = LogSize(commands, settings.log_maxsize)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import signal
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from m2serve.errors import ExitCode
@@ -15,6 +14,7 @@ from m2serve.ids import Pid
 from m2serve.master import signals
 from m2serve.master.pidfile import write
 from m2serve.system.fds import keep_only, log_fds, pipe_nonblocking
+from m2serve.system.life import live
 from m2serve.system.link import Link
 from m2serve.system.parent_death import die_with
 from m2serve.system.privileges import Privileges
@@ -28,12 +28,8 @@ if TYPE_CHECKING:
     from m2serve.transports.node import NodeFds, WorkerPost
 
     DispatcherEntry = Callable[[Settings, Link, NodeFds], int]
+    NurseryEntry = Callable[[Settings, Link, NodeFds, int, int], int]
     WorkerEntry = Callable[[Settings, Link, NodeFds, WorkerPost], int]
-
-log = logging.getLogger("m2serve.master")
-
-_CANNOT_EXEC = 127
-"""The shell's code for a command that cannot be run."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +38,7 @@ class Entries:
 
     dispatcher: DispatcherEntry
     worker: WorkerEntry
+    nursery: NurseryEntry
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,22 @@ class Spawner:
         pid, link = self._fork_linked(f"worker {post.worker}", keep, run)
         post.close_worker_side()
         return pid, link
+
+    def nursery(self, number: int, sheet_fd: int, *, first: bool) -> tuple[Pid, Link]:
+        """Fork the nursery of generation *number*; *first*: none of that generation has been ready yet."""
+        settings = self.settings if first else replace(self.settings, need_app=True)
+        master = os.getpid()
+
+        def keep() -> list[int]:
+            self.node.pulls = {}
+            self.node.posts = {}
+            self.node.nurseries = {}
+            return [self.node.ledger_fd, self.node.wake_fd, sheet_fd]
+
+        def run(link: Link) -> int:
+            return self.entries.nursery(settings, link, self.node, master, sheet_fd)
+
+        return self._fork_linked(f"nursery {number}", keep, run)
 
     def program(self, program: Program) -> tuple[Pid, int]:
         """Run a program; returns the read end of its output."""
@@ -176,48 +189,14 @@ def _fork(body: Callable[[], int]) -> Pid:
     try:
         pid = os.fork()
         if pid == 0:
-            _live(body, master)
+            live(lambda: _begin(body, master))
         return Pid(pid)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _live(body: Callable[[], int], master: int) -> NoReturn:
-    code: int = ExitCode.INTERNAL
-    try:
-        # The master's exit functions are not the child's. The application's own are run below.
-        atexit._clear()
-        die_with(master)
-        code = body()
-    except SystemExit as leaving:
-        code = _code_of(leaving)
-    except OSError as error:
-        # No traceback for the commonest case, a program that is not there.
-        log.error("child %d cannot go on: %s", os.getpid(), error, exc_info=log.isEnabledFor(logging.DEBUG))
-        code = _CANNOT_EXEC if isinstance(error, FileNotFoundError | PermissionError) else ExitCode.INTERNAL
-    except BaseException:
-        # The last frame of the process: whatever it is, it belongs into the log.
-        log.exception("child %d died of an exception", os.getpid())
-    _leave(code)
-
-
-def _leave(code: int) -> NoReturn:
-    try:
-        atexit._run_exitfuncs()
-    except BaseException:
-        # An exit function of the application's; the process leaves all the same.
-        log.exception("an exit function failed")
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        pass
-    finally:
-        # Not sys.exit: the frames above are the master's, with its clean-up.
-        os._exit(code)
-
-
-def _code_of(leaving: SystemExit) -> int:
-    if leaving.code is None:
-        return ExitCode.OK
-    return leaving.code if isinstance(leaving.code, int) else ExitCode.CONFIG
+def _begin(body: Callable[[], int], master: int) -> int:
+    # The master's exit functions are not the child's. The application's own are run at its end.
+    atexit._clear()
+    die_with(master)
+    return body()

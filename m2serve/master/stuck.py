@@ -26,9 +26,9 @@ log = logging.getLogger("m2serve.master")
 def ask(child: Child, node: NodeFds, number: int, now: Seconds) -> None:
     """Have it write its stacks."""
     child.asked = now
-    post = node.posts.get(child.key)
-    if post is not None:
-        dumps.ask(child, post, number)
+    sheet = node.sheet_fd(child.key)
+    if sheet is not None:
+        dumps.ask(child, sheet, number)
 
 
 # -- a request over its deadline -------------------------------------------------------------------------------------
@@ -102,5 +102,5 @@ def _place(child: Child, node: NodeFds) -> str:
 
 
 def _stacks(child: Child, node: NodeFds) -> dict[int, str]:
-    post = node.posts.get(child.key)
-    return {} if post is None else dumps.read(child, post)
+    sheet = node.sheet_fd(child.key)
+    return {} if sheet is None else dumps.read(child, sheet)

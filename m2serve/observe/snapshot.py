@@ -114,6 +114,17 @@ class Dispatcher(NamedTuple):
     disconnects: int
 
 
+class Nursery(NamedTuple):
+    """The process that workers of one generation are forked from."""
+
+    pid: int
+    generation: int
+    state: str
+    loading: float
+    """Seconds that the application took to load."""
+    rss: int
+
+
 class Daemon(NamedTuple):
     """An attached program."""
 
@@ -169,3 +180,6 @@ class Snapshot(NamedTuple):
     """None until a request comes."""
     paused: bool = False
     """Requests are not handed out."""
+    nurseries: tuple[Nursery, ...] = ()
+    unfit: str = ""
+    """Why there are none although they are wanted."""

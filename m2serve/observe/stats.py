@@ -183,6 +183,18 @@ def _ours(snapshot: Snapshot, cores: bool) -> Document:
             }
             for one in snapshot.crons
         ]
+    if snapshot.unfit:
+        result["not_preloaded"] = snapshot.unfit
+    result["nurseries"] = [
+        {
+            "pid": one.pid,
+            "generation": one.generation,
+            "state": one.state,
+            "startup_time_ms": int(one.loading * 1000),
+            "rss": one.rss,
+        }
+        for one in snapshot.nurseries
+    ]
     result["workers"] = [_life(worker, life, cores) for worker in snapshot.workers for life in worker.lives]
     return result
 

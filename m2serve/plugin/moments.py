@@ -45,7 +45,12 @@ _ROWS = (
     Moment("reload", Place.MASTER, ("kind", "generation"), "A reload begins."),
     Moment("reload_failed", Place.MASTER, ("kind", "reason"), "A reload is given up; the old workers go on."),
     Moment("exit", Place.MASTER, ("code",), "All children have left, the master is about to."),
-    Moment("fork", Place.WORKER, ("worker", "key"), "The worker begins to live, before it loads the application."),
+    Moment(
+        "fork",
+        Place.WORKER,
+        ("worker", "key"),
+        "The worker begins to live, before it loads the application, unless its nursery has loaded it.",
+    ),
     Moment("ready", Place.WORKER, ("worker",), "The application is loaded, the threads run; before the first request."),
     Moment(
         "request_end",

@@ -67,7 +67,7 @@ class WorkerPost:
         return [self.card_fd, self.crew_dispatcher_fd, self.bell_write_fd, self.sheet_fd]
 
     def worker_fds(self) -> list[int]:
-        """What the worker keeps."""
+        """What the worker keeps, and what a SPAWN message carries behind the link."""
         return [self.card_fd, self.sheet_fd, self.crew_worker_fd, self.bell_read_fd, self.bell_write_fd]
 
     @classmethod
@@ -75,6 +75,12 @@ class WorkerPost:
         """The dispatcher's view of a WORKER message."""
         card, crew, bell, sheet = fds
         return cls(key, worker, threads, card, -1, bell, crew, -1, sheet)
+
+    @classmethod
+    def for_worker(cls, key: int, worker: WorkerId, threads: int, fds: Sequence[int]) -> WorkerPost:
+        """The worker's view of a SPAWN message: of ``worker_fds``, in their order."""
+        card, sheet, crew, bell_read, bell_write = fds
+        return cls(key, worker, threads, card, bell_read, bell_write, -1, crew, sheet)
 
     def close_worker_side(self) -> None:
         """In the master after the fork: from now on the worker's death closes the crew link."""
@@ -101,6 +107,8 @@ class NodeFds:
     pulls: dict[int, int] = field(default_factory=dict)
     """Endpoint number to the kept descriptor of its PUSH connection."""
     posts: dict[int, WorkerPost] = field(default_factory=dict)
+    nurseries: dict[int, int] = field(default_factory=dict)
+    """Key of a nursery to the descriptor of its sheet, which has its stack when it is asked for that."""
     fronts: tuple[Front, ...] = ()
     """What is known of the Mongrel2 behind each endpoint; by default nothing."""
     master: int = field(default_factory=os.getpid)
@@ -132,11 +140,17 @@ class NodeFds:
             kept += post.dispatcher_fds()
         return kept
 
+    def sheet_fd(self, key: int) -> int | None:
+        """The sheet of a worker or of a nursery, as long as it is kept."""
+        post = self.posts.get(key)
+        return post.sheet_fd if post is not None else self.nurseries.get(key)
+
     def close(self) -> None:
         """Close everything."""
-        for fd in (self.ledger_fd, self.wake_fd, *self.pulls.values()):
+        for fd in (self.ledger_fd, self.wake_fd, *self.pulls.values(), *self.nurseries.values()):
             os.close(fd)
         self.pulls.clear()
+        self.nurseries.clear()
         for post in self.posts.values():
             post.close()
         self.posts.clear()

@@ -36,10 +36,13 @@ class Verb(Enum):
     ALIVE = "ALIVE"
     STUCK = "STUCK"
     WORK = "WORK"
+    UNFIT = "UNFIT"
+    BORN = "BORN"
     # master to child
     DRAIN = "DRAIN"
     STOP = "STOP"
     WORKER = "WORKER"
+    SPAWN = "SPAWN"
     REOPEN = "REOPEN"
     PING = "PING"
     HARAKIRI = "HARAKIRI"

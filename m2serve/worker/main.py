@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-import os
 import signal
 import socket
 import sys
 import threading
-import time
-import traceback
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from m2serve.apps.mounts import Mounts, load_all
-from m2serve.apps.prepare import prepare, settle
 from m2serve.apps.uwsgi import install as uwsgi
-from m2serve.apps.uwsgi.running import Running
 from m2serve.config.postlimits import PostLimits
-from m2serve.errors import AppLoadError, ExitCode
+from m2serve.errors import ExitCode
 from m2serve.gateways.files.search import StaticFiles
 from m2serve.gateways.wsgi import WsgiGateway
-from m2serve.observe.log import reclaim
 from m2serve.plugin.hooks import Hooks
 from m2serve.system import stacks
 from m2serve.transports import sheet as sheets
@@ -35,41 +27,51 @@ from m2serve.transports.sheet import Sheet
 from m2serve.wire.link import Verb
 from m2serve.worker.cycle import Cycle
 from m2serve.worker.harakiri import Harakiri
+from m2serve.worker.loading import SIGNALS, load
 from m2serve.worker.requestlog import request_log
 from m2serve.worker.service import SIGNAL_DRAIN, Service
 from m2serve.worker.streamed import StreamedUploads
 from m2serve.worker.uploads import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container
 
     from m2serve.config.settings import Settings
     from m2serve.system.link import Link
     from m2serve.transports.base import Subscription
     from m2serve.transports.node import NodeFds, WorkerPost
+    from m2serve.worker.loading import Loaded
 
 log = logging.getLogger("m2serve.worker")
 
 
-def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: Hooks | None = None) -> int:
-    """Load the application, serve until drained; gives the exit code."""
-    base = os.path.join(os.getcwd(), settings.chdir or "")  # the application may go elsewhere
+def run(
+    settings: Settings,
+    link: Link,
+    node: NodeFds,
+    post: WorkerPost,
+    hooks: Hooks | None = None,
+    loaded: Loaded | None = None,
+) -> int:
+    """Load the application, serve until drained; gives the exit code.
+
+    Args: loaded: by the nursery that we were forked from.
+    """
     hooks = hooks or Hooks()
     wake, bell = _wake_socket()
-    _take_signals(bell)
+    _take_signals(bell, loaded.handled if loaded is not None else ())
     stacks.listen(post.sheet_fd)
     sheet = Sheet(post.sheet_fd, settings.threads)
     sheet.head[sheets.LISTENS] = 1
     hooks("fork", worker=post.worker, key=post.key)
-    running = Running(settings, node.ledger_fd, node.master, node.started, post.worker)
-    uwsgi.install(running)
-    access = request_log(settings, post.worker)  # names of files are from here, and the application may go elsewhere
-    started = time.monotonic()
-    try:
-        mounts = _load(settings, link)
-    except AppLoadError:
-        return ExitCode.APP_LOAD
-    seconds = time.monotonic() - started
+    loaded = loaded or load(settings, node, post.worker)
+    running = loaded.running
+    running.worker = post.worker
+    if loaded.failure:
+        link.send(Verb.FAILED, loaded.failure)
+        if settings.need_app:
+            return ExitCode.APP_LOAD
+    mounts = loaded.mounts
 
     ledger = Ledger(node.ledger_fd, len(node.endpoints), node.ring_size)
     responders = [Responder(pair.recv) for pair in node.endpoints]
@@ -77,8 +79,8 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: 
     streams = StreamedUploads(node.fronts, float(settings.socket_timeout), limits)
     uploads = Uploads(node.fronts, ledger.uploads)
     cycle = Cycle(
-        _gateway(settings, mounts, limits, uploads, StaticFiles.of(settings, base)),
-        access,
+        _gateway(settings, mounts, limits, uploads, StaticFiles.of(settings, loaded.base)),
+        request_log(settings, post.worker, loaded.sinks),
         ledger.served,
         post.worker,
         settings.processes,
@@ -143,7 +145,7 @@ def run(settings: Settings, link: Link, node: NodeFds, post: WorkerPost, hooks: 
         {
             "threads": [subscription.uuid for subscription in subscriptions],
             "apps": [prefix for prefix, _ in mounts.apps],
-            "seconds": round(seconds, 3),
+            "seconds": round(loaded.seconds, 3),
             "deadlines": uwsgi.is_wanted(),
             "natives": [[thread.ident, thread.native_id] for thread in threads],
         },
@@ -168,35 +170,6 @@ def _serve(subscription: Subscription, cycle: Cycle, core: int, ended: Callable[
             subscription.done()
     finally:
         ended()
-
-
-def _load(settings: Settings, link: Link) -> Any:
-    """The mounts; an application that answers 500 to everything where loading failed without ``need-app``.
-
-    Raises:
-        AppLoadError: loading failed, and ``need-app`` is set.
-    """
-    try:
-        prepare(settings)
-        mounts = load_all(settings)
-        settle(settings)
-        # What was loaded lives as long as the worker. No collection need walk it, or touch, and so unshare, its pages.
-        gc.freeze()
-        reclaim()  # an application that configures logging silences loggers that are there already
-        return mounts
-    except AppLoadError as error:
-        cause = error.__cause__ or error
-        text = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
-        link.send(Verb.FAILED, {"summary": str(error), "traceback": text})
-        if settings.need_app:
-            raise
-        return Mounts([("", _no_application)])
-
-
-def _no_application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    body = b"Internal Server Error: no application loaded\n"
-    start_response("500 Internal Server Error", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
-    return [body]
 
 
 def _gateway(
@@ -225,10 +198,11 @@ def _wake_socket() -> tuple[socket.socket, socket.socket]:
     return ours, bell
 
 
-def _take_signals(bell: socket.socket) -> None:
+def _take_signals(bell: socket.socket, handled: Container[signal.Signals] = ()) -> None:
     """HUP drains. INT, TERM and QUIT reach the whole group and are the master's to decide on.
 
-    Handlers, not SIG_IGN: what the application starts must get the default action back at its exec.
+    Handlers, not SIG_IGN: what the application starts must get the default action back at its exec. The application's
+    own stay: *handled* are those it has installed already.
     """
 
     def drain(number: int, frame: object) -> None:
@@ -240,6 +214,6 @@ def _take_signals(bell: socket.socket) -> None:
     def nothing(number: int, frame: object) -> None:
         pass
 
-    signal.signal(signal.SIGHUP, drain)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
-        signal.signal(number, nothing)
+    for number in SIGNALS:
+        if number not in handled:
+            signal.signal(number, drain if number is signal.SIGHUP else nothing)

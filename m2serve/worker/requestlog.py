@@ -21,27 +21,28 @@ from m2serve.observe.sinks import Sink, StandardError, sink
 from m2serve.observe.template import Template
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from m2serve.config.settings import Settings
     from m2serve.config.values import LogTarget
 
 log = logging.getLogger("m2serve.worker")
 
 
-def request_log(settings: Settings, worker: int) -> RequestLog | None:
-    """What the settings ask for; None: no request has a line. Names of files are from the present directory."""
-    choice = Choice(
-        settings.log_4xx,
-        settings.log_5xx,
-        settings.log_slow / 1000,
-        settings.log_big,
-        settings.log_zero,
-        settings.log_ioerror,
-    )
-    if settings.disable_logging and choice == Choice():
-        return None
+def open_sinks(settings: Settings) -> Sequence[Sink]:
+    """Where the lines go; empty: no request has one. Names of files are from the present directory."""
+    if settings.disable_logging and _choice(settings) == Choice():
+        return ()
     sinks: list[Sink] = [_sink(target) for target in settings.req_logger] or [StandardError()]
     for one in sinks:
         also_reopen(one.reopen)
+    return sinks
+
+
+def request_log(settings: Settings, worker: int, sinks: Sequence[Sink]) -> RequestLog | None:
+    """What the settings ask for; None: no request has a line."""
+    if not sinks:
+        return None
     write = sinks[0].write if len(sinks) == 1 else partial(_write_all, sinks)
     result: RequestLog
     if settings.log_format is None:
@@ -56,7 +57,18 @@ def request_log(settings: Settings, worker: int) -> RequestLog | None:
             forwarded=settings.log_x_forwarded_for,
         )
         result = TemplateLog(write, template, memory_of_this_process)
-    return ChosenLog(choice, result) if settings.disable_logging else result
+    return ChosenLog(_choice(settings), result) if settings.disable_logging else result
+
+
+def _choice(settings: Settings) -> Choice:
+    return Choice(
+        settings.log_4xx,
+        settings.log_5xx,
+        settings.log_slow / 1000,
+        settings.log_big,
+        settings.log_zero,
+        settings.log_ioerror,
+    )
 
 
 def _sink(target: LogTarget) -> Sink:
@@ -67,6 +79,6 @@ def _sink(target: LogTarget) -> Sink:
         return StandardError()
 
 
-def _write_all(sinks: list[Sink], line: bytes) -> None:
+def _write_all(sinks: Sequence[Sink], line: bytes) -> None:
     for one in sinks:
         one.write(line)

@@ -105,9 +105,13 @@ def dispatcher(settings, link, node):
             return ExitCode.OK
 
 
+def nursery(settings, link, node, master, sheet_fd):
+    raise AssertionError("lazy-apps")
+
+
 def main():
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    return Server(load(sys.argv[2:], {}), Entries(dispatcher, worker)).run()
+    return Server(load(["--lazy-apps", *sys.argv[2:]], {}), Entries(dispatcher, worker, nursery)).run()
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def test_code_that_does_not_load_ends_no_request(
     given_up = {
         "def broken(:\n": "its application cannot be loaded",
         "import os\nos._exit(3)\n": r"\d workers died before they were ready",
-        "import time\ntime.sleep(60)\n": r"worker \d has not loaded within 5 s \(worker-start-timeout\)",
+        "import time\ntime.sleep(60)\n": r"nursery \d has not loaded within 5 s \(worker-start-timeout\)",
     }
     with Load(mongrel2.address, "/sleep/0.01", clients=4, tagged=True) as load:
         load.more(20)

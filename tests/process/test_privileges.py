@@ -98,7 +98,7 @@ def test_everything_runs_as_the_user(
     wait_until((home / "pid3").exists, 10, "the last pid file")
     assert json.loads(get(mongrel2.address, "/env").body)["cwd"] == str(home)
     children = [child.pid for child in psutil.Process(server.pid).children()]
-    assert len(children) == 3
+    assert len(children) == 4, "dispatcher, nursery, workers"
     for pid in (server.pid, *children):
         assert is_somebody(pid), facts(pid)
         assert str(EXTRA) in facts(pid)["Groups"].split()

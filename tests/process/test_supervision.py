@@ -307,7 +307,7 @@ def test_a_worker_told_to_hang_up_finishes_and_is_replaced(mongrel2: Mongrel2, s
     assert_only_answers(load)
     assert_only_answers(slow)
     assert load.worst() < ANSWER_SECONDS
-    assert set(server.pids()) == {"dispatcher", "worker 1", "worker 2"}
+    assert set(server.pids()) == {"dispatcher", "nursery 1", "worker 1", "worker 2"}
     assert "killed" not in server.log.lower()
 
 

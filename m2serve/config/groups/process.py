@@ -15,6 +15,14 @@ class ProcessGroup:
 
     processes: int = option(1, "Number of worker processes.", names=("workers", "p"), minimum=1)
     threads: int = option(1, "Number of request threads in each worker.", minimum=1)
+    lazy_apps: bool = option(
+        False, "Each worker loads the application by itself, as one that is alone always does.", names=("lazy",)
+    )
+    preload: bool = option(
+        False,
+        "Load the application once and fork all workers from there, even a single one, and even if it has threads or "
+        "connections by then, which is otherwise seen and avoided.",
+    )
     need_app: bool = option(False, "Stop with exit code 22 when the application cannot be loaded.")
     worker_reload_mercy: Seconds = option(
         Seconds(60), "How long a worker may finish its requests on stop or reload; then it is killed."
@@ -63,7 +71,6 @@ class ProcessGroup:
     )
     procname_prefix: str = option("", "Text in front of every process title.")
     master: bool = compatible(True, "the master process is always there", names=("M",))
-    lazy_apps: bool = compatible(True, "the application is always loaded in the workers, never in the master")
     enable_threads: bool = compatible(True, "threads of the application always run", names=("T",))
     single_interpreter: bool = compatible(True, "there is one interpreter per worker", names=("i",))
     auto_procname: bool = compatible(True, "processes always carry a title")

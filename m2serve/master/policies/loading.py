@@ -1,4 +1,4 @@
-"""Workers that take long to load their application: the log says where they are, and there is an end to it."""
+"""Who takes long to load the application, worker or nursery: the log says where it is, and there is an end to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from m2serve.ids import Seconds
 from m2serve.master.actions import AskStack, GiveUp, TellLoading
-from m2serve.master.child import ChildState
+from m2serve.master.child import ChildKind, ChildState
 
 if TYPE_CHECKING:
     from m2serve.master.actions import Action
@@ -29,7 +29,7 @@ def moment(number: int) -> Seconds:
 def decide(board: Board, now: Seconds) -> list[Action]:
     """Ask for the stack, then say it; past the limit, then kill."""
     actions: list[Action] = []
-    for child in board.workers:
+    for child in _loaders(board):
         if child.state is not ChildState.STARTING or now < _next_step(board, child):
             continue
         if child.asked < child.started + _age(board, child):
@@ -43,8 +43,12 @@ def decide(board: Board, now: Seconds) -> list[Action]:
 
 def next_due(board: Board) -> Seconds | None:
     """When `decide` may have something to say without any event."""
-    loading = [child for child in board.workers if child.state is ChildState.STARTING]
+    loading = [child for child in _loaders(board) if child.state is ChildState.STARTING]
     return min((_next_step(board, child) for child in loading), default=None)
+
+
+def _loaders(board: Board) -> list[Child]:
+    return [*board.workers, *board.of_kind(ChildKind.NURSERY)]
 
 
 def _age(board: Board, child: Child) -> Seconds:

@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 
 
 def decide(board: Board, now: Seconds) -> list[Action]:
-    """One harder step for each child whose deadline has passed."""
+    """One harder step for each child whose deadline has passed.
+
+    One that is not born yet has no pid: its end is that of the nursery which was to fork it.
+    """
     late = [child for child in board.children if child.deadline is not None and child.deadline <= now]
-    return [_step(child, now) for child in late if child.state is not ChildState.KILLED]
+    deaf = {child.generation for child in late if child.state is ChildState.NEW}
+    nurseries = [nursery for number in deaf if (nursery := board.nursery(number)) is not None]
+    return [
+        *(Kill(nursery, "does not fork") for nursery in nurseries),
+        *(_step(child, now) for child in late if child.state not in (ChildState.NEW, ChildState.KILLED)),
+    ]
 
 
 def next_due(board: Board) -> Seconds | None:

@@ -11,7 +11,7 @@ from m2serve.errors import ExitCode
 from m2serve.ids import Seconds, WorkerId
 from m2serve.master.actions import Cut, Drain, Grow, OpenGeneration, Order, Release, Retire, Serve, Stop
 from m2serve.master.board import STOP_GRACE, StopOrder
-from m2serve.master.child import ChildState
+from m2serve.master.child import ChildKind, ChildState
 from m2serve.master.generation import GenerationState, ReloadKind
 
 if TYPE_CHECKING:
@@ -82,10 +82,10 @@ def _take_over(board: Board, generation: Generation, older: Sequence[Generation]
         actions.append(Retire(one, f"replaced by generation {generation.number}"))
         if generation.kind is ReloadKind.BRUTAL:
             deadline = Seconds(now + STOP_GRACE)
-            told = [child for child in board.workers_of(one) if child.state in (ChildState.STARTING, ChildState.READY)]
+            told = [child for child in board.members_of(one) if child.state in (ChildState.STARTING, ChildState.READY)]
             actions += [Stop(child, generation.kind.value, deadline) for child in told]
         else:
-            actions += _leave(board, board.workers_of(one), generation.kind.value, now)
+            actions += _leave(board, board.members_of(one), generation.kind.value, now)
     return actions
 
 
@@ -132,8 +132,9 @@ def _break_off(
             *_release(board, surplus, told, now),
             Cut(generation, reason, given_up),
             *(Retire(one, "all replaced") for one in bare),
+            *(leave for one in bare for leave in _leave(board, board.members_of(one), "all replaced", now)),
         ]
-    return [Retire(generation, reason, given_up), *_leave(board, board.workers_of(generation), told, now)]
+    return [Retire(generation, reason, given_up), *_leave(board, board.members_of(generation), told, now)]
 
 
 def _older_slots(board: Board, generation: Generation) -> list[Slot]:
@@ -145,15 +146,15 @@ def _release(board: Board, slots: Sequence[Slot], reason: str, now: Seconds) -> 
     return [*(Release(slot) for slot in slots), *_leave(board, children, reason, now)]
 
 
-def _leave(board: Board, workers: Sequence[Child], reason: str, now: Seconds) -> list[Action]:
-    leaving = [farewell(child, reason, Seconds(now + board.mercy), now) for child in workers]
+def _leave(board: Board, children: Sequence[Child], reason: str, now: Seconds) -> list[Action]:
+    leaving = [farewell(child, reason, Seconds(now + board.mercy), now) for child in children]
     return [action for action in leaving if action is not None]
 
 
-def farewell(worker: Child, reason: str, deadline: Seconds, now: Seconds) -> Drain | Stop | None:
-    """The gentlest way out for one worker: drain it if it serves, stop it if it has not begun to."""
-    if worker.state is ChildState.READY:
-        return Drain(worker, reason, deadline)
-    if worker.state is ChildState.STARTING:
-        return Stop(worker, reason, min(deadline, Seconds(now + STARTING_GRACE)))
+def farewell(child: Child, reason: str, deadline: Seconds, now: Seconds) -> Drain | Stop | None:
+    """The gentlest way out for a worker or a nursery: drain it if it serves, stop it if it does not, or not yet."""
+    if child.state is ChildState.READY and child.kind is ChildKind.WORKER:
+        return Drain(child, reason, deadline)
+    if child.state in (ChildState.STARTING, ChildState.READY):
+        return Stop(child, reason, min(deadline, Seconds(now + STARTING_GRACE)))
     return None

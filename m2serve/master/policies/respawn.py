@@ -55,7 +55,11 @@ def wanted(board: Board, slot: Slot, now: Seconds) -> bool:
     if slot.kind is ChildKind.DISPATCHER:
         return board.gate_open and board.dispatcher is None
     generation = board.generation(slot.generation)
-    return board.gate_open and generation is not None and generation.current
+    if generation is None or not generation.current or not board.gate_open:
+        return False
+    # Without its nursery a worker would load what code there is now, which may not be its generation's.
+    alone = slot.kind is ChildKind.NURSERY or not generation.preload
+    return alone or board.nursery(generation.number) is not None
 
 
 def _wanted_while_stopping(board: Board, slot: Slot, now: Seconds) -> bool:

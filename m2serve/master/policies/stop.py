@@ -1,6 +1,7 @@
 """The order in which the server stops.
 
-1. dispatcher: STOP. It serves what it took, leaves Mongrel2's PUSH, serves what came meanwhile and says QUIET.
+1. nurseries: STOP, and they leave.
+   dispatcher: STOP. It serves what it took, leaves Mongrel2's PUSH, serves what came meanwhile and says QUIET.
 2. workers: DRAIN, and they leave.
 3. dispatcher: DRAIN, and it leaves.
 4. daemons: TERM. Mongrel2 is the last, so that it can deliver every answer.
@@ -18,9 +19,11 @@ from m2serve.master.board import STOP_GRACE, Board, StopOrder, Urgency
 from m2serve.master.child import ChildKind, ChildState
 from m2serve.master.generation import GenerationState
 from m2serve.master.policies import respawn
-from m2serve.master.policies.reload import farewell
+from m2serve.master.policies.reload import STARTING_GRACE, farewell
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from m2serve.master.actions import Action
     from m2serve.master.child import Child
 
@@ -38,8 +41,10 @@ def decide(board: Board, now: Seconds) -> list[Action]:
     if not board.children:
         return [Finish(stop.code)]
     if stop.urgency is Urgency.BRUTAL:
-        return [Kill(child, stop.reason) for child in board.children if child.state is not ChildState.KILLED]
-    actions: list[Action] = []
+        alive = [child for child in board.children if child.alive and child.state is not ChildState.KILLED]
+        return [Kill(child, stop.reason) for child in alive]
+    # What they have been asked for they fork first; whoever dies from now on is replaced without them.
+    actions = _stop_all(board.of_kind(ChildKind.NURSERY), stop, Seconds(now + STARTING_GRACE))
     dispatcher = board.dispatcher
     if dispatcher is not None and dispatcher.state in (ChildState.STARTING, ChildState.READY):
         actions.append(Drain(dispatcher, stop.reason, Seconds(stop.deadline + STOP_GRACE + stop.patience)))
@@ -102,5 +107,5 @@ def _drain_workers(board: Board, stop: StopOrder, now: Seconds) -> list[Action]:
     return [action for action in leaving if action is not None]
 
 
-def _stop_all(children: list[Child], stop: StopOrder, deadline: Seconds) -> list[Action]:
+def _stop_all(children: Sequence[Child], stop: StopOrder, deadline: Seconds) -> list[Action]:
     return [Stop(child, stop.reason, deadline) for child in children if child.state in _BEFORE_STOP]

@@ -146,10 +146,9 @@ def test_strict_refuses_unknown_keys_but_no_placeholders(strict: str) -> None:
 
 
 def test_options_that_change_nothing_say_so_only_when_they_ask_for_the_contrary() -> None:
-    settings = from_ini("master = true\nlazy-apps = false\nthunder-lock = true\n", "-M", *ENOUGH)
+    settings = from_ini("master = true\nvacuum = false\nthunder-lock = true\n", "-M", *ENOUGH)
     assert settings.notes == (
-        "app.ini:3: lazy-apps = false: changes nothing: "
-        "the application is always loaded in the workers, never in the master",
+        "app.ini:3: vacuum = false: changes nothing: generated files and sockets are always removed at exit",
         "app.ini:4: thunder-lock = true: changes nothing: each request wakes exactly one worker; no lock is needed",
     )
 

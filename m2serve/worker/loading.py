@@ -1,0 +1,82 @@
+"""Loads the application, in a worker or in the nursery that workers are forked from."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from m2serve.apps.mounts import Mounts, load_all
+from m2serve.apps.prepare import prepare, settle
+from m2serve.apps.uwsgi import install as uwsgi
+from m2serve.apps.uwsgi.running import Running
+from m2serve.errors import AppLoadError
+from m2serve.observe.log import reclaim
+from m2serve.worker.requestlog import open_sinks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from m2serve.config.settings import Settings
+    from m2serve.observe.sinks import Sink
+    from m2serve.transports.node import NodeFds
+
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+"""Those a worker has handlers for."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What loading has come to."""
+
+    mounts: Mounts
+    """Where it failed: one application that answers 500 to everything."""
+    seconds: float
+    failure: Mapping[str, str]
+    """The payload of FAILED, ``summary`` and ``traceback``; empty: all is well."""
+    handled: frozenset[signal.Signals]
+    """Signals of ours for which it has brought its own handler."""
+    base: str
+    """Where relative paths begin."""
+    running: Running
+    """What the application is told about us when it asks."""
+    sinks: Sequence[Sink]
+    """Where lines about requests go."""
+
+
+def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
+    """Prepare the process and load every application.
+
+    Args: worker: that we are; 0: a nursery.
+    """
+    running = Running(settings, node.ledger_fd, node.master, node.started, worker)
+    uwsgi.install(running)
+    sinks = open_sinks(settings)  # before the application, or chdir, goes elsewhere
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    base = os.path.join(os.getcwd(), settings.chdir or "")  # the application may go elsewhere
+    started = time.monotonic()
+    failure: dict[str, str] = {}
+    try:
+        prepare(settings)
+        mounts = load_all(settings)
+        settle(settings)
+    except AppLoadError as error:
+        cause = error.__cause__ or error
+        text = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
+        failure = {"summary": str(error), "traceback": text}
+        mounts = Mounts([("", _no_application)])
+    # What was loaded lives as long as the process. No collection need walk it, or touch, and so unshare, its pages.
+    gc.freeze()
+    reclaim()  # an application that configures logging silences loggers that are there already
+    handled = frozenset(number for number, handler in handlers.items() if signal.getsignal(number) is not handler)
+    return Loaded(mounts, time.monotonic() - started, failure, handled, base, running, sinks)
+
+
+def _no_application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    body = b"Internal Server Error: no application loaded\n"
+    start_response("500 Internal Server Error", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
