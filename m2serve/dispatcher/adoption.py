@@ -85,6 +85,8 @@ def _adopt_cells(
         if not serial:
             if (index, epoch, frame) in moved:
                 crew.vacate(slot)
+            if taken.road == cards.OWN_ROAD:
+                router.follows(taken, crew)
             settle(crew.card, slot, taken)
             continue
         if crew.card.answered[slot] == serial | cards.SENDING:

@@ -1,8 +1,10 @@
-"""How a dispatcher stops: answer what was taken, leave Mongrel2's PUSH, answer what came meanwhile, say QUIET.
+"""How a dispatcher leaves.
 
-In this order: when nobody takes notices any more, the first answer to a client that has left blocks Mongrel2's
-reader, and with it the answers of all others. So as little as possible is answered after leaving, and nothing whose
-client was seen to go.
+At a stop: answer what was taken, leave Mongrel2's PUSH, answer what came meanwhile, say QUIET. In this order: when
+nobody takes notices any more, the first answer to a client that has left blocks Mongrel2's reader, and with it the
+answers of all others. So as little as possible is answered after leaving, and nothing whose client was seen to go.
+
+To a successor: at once, when nothing is on its way but what that will find.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ class Leaving:
         self._outgoing = outgoing
         self._mercy = mercy
         self.begun = False
+        self.yields = False
+        """A successor is to go on: leave as soon as nothing would be lost with this process."""
         self._give_up_uploads = 0.0
         """When uploads that are not complete get no more time."""
         self._parks_late = False
@@ -50,6 +54,14 @@ class Leaving:
         self.begun = self._uploads.stopping = True
         self._router.parking = not self._uploads.running
         self._give_up_uploads = time.monotonic() + max(0.0, self._mercy - _UPLOADS_END_BEFORE)
+
+    def may_yield(self) -> bool:
+        """No answer is half sent, and nothing of our own unsaid; all else is in the ledger, the cells and the links."""
+        if not self.yields or self.begun or self._router.answers or not self._outgoing.is_idle:
+            return False
+        if any(crew.outbox for crew in self._router.crews):
+            return False
+        return not any(intake.phase in (Phase.CONNECTING, Phase.OPENING) for intake in self._intakes)
 
     def give_up(self) -> None:
         """The node leaves now."""

@@ -134,6 +134,8 @@ class Dispatcher:
             router.now = now = time.monotonic()
             if now >= self._due:
                 self._due = self._housekeeping(now)
+                if self._leaving.may_yield():
+                    break
             wait(0.0 if self._turn() else self._sleep(now))
         self._close()
 
@@ -204,7 +206,7 @@ class Dispatcher:
         return min(self._deadline(now), now + _HOUSEKEEPING)
 
     def _deadline(self, now: float) -> float:
-        if self._leaving.begun:
+        if self._leaving.begun or self._leaving.yields:
             return now + _WAKE_BACKSTOP
         deadlines = [d for i in self._intakes if (d := i.deadline()) is not None]
         deadlines += [d for r in self._outgoing.responders if (d := r.deadline()) is not None]
@@ -236,7 +238,13 @@ class Dispatcher:
             self._link.send(Verb.QUIET, {})
 
     def _close(self) -> None:
-        self._uploads.close()
+        if self._running:
+            # Our successor goes on with the uploads. Until it is there the workers send all by themselves.
+            for intake in self._intakes:
+                intake.words[ledger.AWAKE] = 0
+            log.info("leaves to its successor")
+        else:
+            self._uploads.close()
         self._outgoing.close()
         for intake in self._intakes:
             if intake.sock is not None:
@@ -420,6 +428,8 @@ class Dispatcher:
             elif received.verb is Verb.MODE:
                 self._mode.take(received.payload)
                 self._connect_if_useful()
+            elif received.verb is Verb.YIELD:
+                self._leaving.yields = True
             elif received.verb is Verb.REOPEN:
                 reopen()
             elif received.verb is Verb.PING:

@@ -163,6 +163,12 @@ class Router:
         if taken.epoch == taken.intake.epoch:
             taken.intake.current[taken.conn] = taken
 
+    def follows(self, taken: Taken, crew: Crew) -> None:
+        """The last answer of a connection that pipelines left by *crew*, and so shall the next."""
+        if taken.epoch == taken.intake.epoch:
+            taken.intake.pipelining.add(taken.conn)
+            self._recent[taken.intake.index, taken.conn] = crew
+
     def resume_drains(self, crew: Crew) -> None:
         """A predecessor had let these answers go on without a slot."""
         for taken in crew.drains.running.values():

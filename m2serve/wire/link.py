@@ -47,6 +47,7 @@ class Verb(Enum):
     PING = "PING"
     HARAKIRI = "HARAKIRI"
     MODE = "MODE"
+    YIELD = "YIELD"
     # either way: carries descriptors of the message that follows it
     MORE = "MORE"
 
