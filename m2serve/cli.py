@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,8 @@ from m2serve.config.report import as_ini, check_report
 from m2serve.config.settings import examine, load
 from m2serve.dispatcher import main as dispatcher
 from m2serve.errors import ConfigError, ExitCode
-from m2serve.master import client
+from m2serve.master import client, heritage
+from m2serve.master.agreement import agree
 from m2serve.master.server import Server
 from m2serve.master.spawn import Entries
 from m2serve.mongrel2 import doctor
@@ -27,6 +29,7 @@ from m2serve.observe.sinks import EachProcess, sink
 from m2serve.plugin import loader
 from m2serve.system import privileges, rlimits
 from m2serve.system.background import Launch, enter
+from m2serve.system.start import Start
 from m2serve.worker import main as worker
 from m2serve.worker import nursery
 
@@ -34,10 +37,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from m2serve.config.settings import Examined, Settings
+    from m2serve.master.heritage import Heritage
     from m2serve.plugin.hooks import Hooks
     from m2serve.system.privileges import Privileges
 
 logger = logging.getLogger("m2serve.master")
+
+_ATTEMPTS = 10
+"""A second each, after an upgrade: files that were good at the trial a moment ago are perhaps being written."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -49,18 +56,23 @@ def main(argv: Sequence[str]) -> int:
         return _answer(help_text(examine(argv, os.environ, Outside(), find=loader.find).table))
     if line.orders:
         return _order(line.orders)
-    if line.check:
-        return _check(examine(argv, os.environ, Outside(), find=loader.find))
     if line.doctor:
         return _examine(examine(argv, os.environ, Outside(), find=loader.find))
     launch = Launch()
     try:
-        settings = load(argv, os.environ, find=loader.find)
+        # A trial is the child of the master it may replace.
+        left = heritage.take(os.environ, os.getppid() if line.check else os.getpid())
+        if line.check:
+            examined = examine(argv, os.environ, Outside(), find=loader.find)
+            return _check(examined) if left is None else _try(examined, left)
+        start = Start.of_this_process()
+        settings = load(argv, os.environ, find=loader.find) if left is None else _load_again(argv, left)
         rights = privileges.wanted(settings)
         if settings.show_config:
             _answer(as_ini(settings))
-        launch = _leave_terminal(settings)
-        _open_log(settings, rights)
+        if left is None:
+            launch = _leave_terminal(settings)
+        _open_log(settings, rights, left)
         rlimits.apply(settings)
         hooks = _set_up(settings)
     except ConfigError as error:
@@ -71,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
         return ExitCode.CONFIG
     _log(settings)
     entries = Entries(dispatcher.run, partial(worker.run, hooks=hooks), partial(nursery.run, hooks=hooks))
-    return Server(settings, entries, rights, launch, hooks).run()
+    return Server(settings, entries, rights, launch, hooks, start, left).run()
 
 
 def _check(examined: Examined) -> int:
@@ -101,6 +113,36 @@ def _examine(examined: Examined) -> int:
     sections = doctor.diagnose(examined.settings, examined.problems)
     _answer(doctor.report(sections))
     return ExitCode.CONFIG if doctor.is_ill(sections) else ExitCode.OK
+
+
+def _try(examined: Examined, left: Heritage) -> int:
+    """Answer whether this program can go on in the place of a running master. Raises: ConfigError: it cannot."""
+    if examined.problems:
+        raise ConfigError("\n".join(examined.problems))
+    privileges.wanted(examined.settings)
+    agree(left, examined.settings)
+    _set_up(examined.settings)
+    _answer(f"m2serve {__version__} can go on\n")
+    return ExitCode.TAKES_OVER
+
+
+def _load_again(argv: Sequence[str], left: Heritage) -> Settings:
+    """The settings after an upgrade. If they cannot be had, whoever serves is lost with us: not at the first attempt.
+
+    Raises: ConfigError: the last one.
+    """
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(1.0)
+        try:
+            settings = load(argv, os.environ, find=loader.find)
+            agree(left, settings)
+        except ConfigError as error:
+            _complain(str(error))
+            failure = error
+        else:
+            return settings
+    raise failure
 
 
 def _order(orders: Iterable[tuple[str, str]]) -> int:
@@ -147,7 +189,7 @@ def _leave_terminal(settings: Settings) -> Launch:
         raise ConfigError(f"cannot go into the background: {error.strerror}") from error
 
 
-def _open_log(settings: Settings, rights: Privileges) -> None:
+def _open_log(settings: Settings, rights: Privileges, left: Heritage | None) -> None:
     option = next((one for one in ("daemonize", "daemonize2") if getattr(settings, one)), "logto")
     try:
         own = rights.own if settings.logfile_chown else None
@@ -155,14 +197,18 @@ def _open_log(settings: Settings, rights: Privileges) -> None:
         files = [target.argument for target in settings.logger if target.driver == "file"]
         if path is None and files:
             option, path = "logger", files[0]
-        if path is not None and settings.log_truncate:
+        if path is not None and settings.log_truncate and left is None:
             with suppress(OSError):
                 os.truncate(path, 0)
         sinks = [EachProcess(target) for target in settings.logger if target.driver in ("syslog", "socket")]
         _try_request_log(settings, rights.own)
         log.setup(settings.log_level, path, settings.logfile_chmod, own, sinks)
     except ConfigError as error:
-        raise ConfigError(f"{settings.origin(option)}: {option}: {error}") from error
+        if left is None:
+            raise ConfigError(f"{settings.origin(option)}: {option}: {error}") from error
+        # Perhaps it was root who opened it. The log goes on where it was: that is still open.
+        log.setup(settings.log_level)
+        logger.error("upgrade: %s: %s", option, error)
 
 
 def _try_request_log(settings: Settings, own: Callable[[str], None] | None) -> None:

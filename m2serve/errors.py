@@ -15,6 +15,8 @@ class ExitCode(IntEnum):
     CONFIG = 1
     APP_LOAD = 22
     MASTER_LOST = 32
+    TAKES_OVER = 33
+    """Of a trial before an upgrade: it can go on."""
     INTERNAL = 70
 
 

@@ -93,13 +93,16 @@ GRAMMAR: Mapping[str, Word] = MappingProxyType(
         "allow-exec": Word("", "Let configuration files run programs with exec://.", file=False),
         "stop": Word("PIDFILE", "Stop the server whose pid is in that file, as INT does; start none.", file=False),
         "reload": Word("PIDFILE", "Reload the server whose pid is in that file, as HUP does; start none.", file=False),
+        "upgrade": Word(
+            "PIDFILE", "Upgrade the server whose pid is in that file, as USR2 does; start none.", file=False
+        ),
         "doctor": Word("", "Say what of Mongrel2 and of the settings will hurt; start nothing.", file=False),
         "check": Word("", "Print every setting with its origin and what was ignored; start nothing.", file=False),
     }
 )
 """For the manuals: every word but spellings that uWSGI keeps for old files, and the ``-not-`` forms."""
 
-ORDERS = frozenset({"stop", "reload"})
+ORDERS = frozenset({"stop", "reload", "upgrade"})
 """Those that are for a server that runs."""
 
 LETTERS: Mapping[str, str] = MappingProxyType({"y": "yaml", "j": "json", "S": "set"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import signal
@@ -16,6 +15,7 @@ from m2serve.master.board import Slot
 from m2serve.master.child import Child, ChildKind, ChildState
 from m2serve.master.generation import Generation, GenerationState, ReloadKind
 from m2serve.master.policies.respawn import FIRST_DELAY, delay_after
+from m2serve.master.programs import Program
 from m2serve.plugin.hooks import Hooks
 from m2serve.system import stacks
 from m2serve.system.link import Link
@@ -24,12 +24,11 @@ from m2serve.transports.sheet import create_sheet
 from m2serve.wire.link import Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
     from m2serve.errors import ExitCode
     from m2serve.master.board import Board
     from m2serve.master.jobs import Job
-    from m2serve.master.programs import Program
     from m2serve.master.spawn import Spawner
     from m2serve.transports.node import NodeFds
 
@@ -51,8 +50,8 @@ class Actor:
     finished: ExitCode | None = None
     """Set when nothing is left to do."""
     hooks: Hooks = field(default_factory=Hooks)
-    _keys: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    next_key: int = 1
+    next_generation: int = 1
 
     def perform(self, action: actions.Action, now: Seconds) -> None:
         match action:
@@ -60,6 +59,11 @@ class Actor:
                 self._spawn(slot, now)
             case actions.Drain(child, reason, deadline):
                 self._drain(child, reason, deadline)
+            case actions.Yield(child):
+                self._yield(child)
+            case actions.ReplaceWorkers():
+                self.board.inherited = False
+                self.board.reload_wanted = ReloadKind.GRACEFUL
             case actions.Stop(child, reason, deadline, reload):
                 self._stop(child, reason, deadline, reload)
             case actions.Kill(child, reason, accident):
@@ -115,7 +119,8 @@ class Actor:
         """Empty slots; the respawn policy fills them."""
         self.board.reload_wanted = None
         size, preload = self.board.wanted, self.board.preload
-        generation = Generation(next(self._numbers), size, now, kind, preload=preload)
+        generation = Generation(self.next_generation, size, now, kind, preload=preload)
+        self.next_generation += 1
         self.board.generations.append(generation)
         if preload:
             name = f"nursery {generation.number}"
@@ -175,7 +180,7 @@ class Actor:
             self.hooks("reload_failed", kind=generation.kind.value, reason=reason)
 
     def _spawn(self, slot: Slot, now: Seconds) -> None:
-        child = Child(slot.kind, next(self._keys), slot.name, slot.generation, slot.worker, started=now)
+        child = Child(slot.kind, self._key(), slot.name, slot.generation, slot.worker, started=now)
         try:
             self._fork(child, slot)
         except OSError as error:
@@ -193,6 +198,24 @@ class Actor:
         # Tests wait for this line.
         log.info("spawned %s (pid: %d%s)", slot.name, child.pid, threads)
         child.move(ChildState.STARTING, "spawned")
+
+    def try_program(
+        self, argv: Sequence[str], environment: Mapping[str, str], directory: str, state: int, now: Seconds
+    ) -> tuple[Child, int]:
+        """Run the program that is to go on, beside us; returns the read end of what it prints.
+
+        Raises: OSError: no process is to be had.
+        """
+        program = Program("trial", tuple(argv), " ".join(argv), directory, environment)
+        child = Child(ChildKind.TRIAL, self._key(), program.name, started=now, program=program)
+        child.pid, output = self.spawner.trial(program, state)
+        self.board.children.append(child)
+        child.move(ChildState.STARTING, "spawned")
+        return child, output
+
+    def _key(self) -> int:
+        self.next_key += 1
+        return self.next_key - 1
 
     def _fork(self, child: Child, slot: Slot) -> None:
         if slot.kind is ChildKind.DAEMON:
@@ -236,7 +259,7 @@ class Actor:
 
     def _run(self, job: Job, now: Seconds) -> None:
         program = job.program
-        child = Child(ChildKind.COMMAND, next(self._keys), program.name, started=now, program=program)
+        child = Child(ChildKind.COMMAND, self._key(), program.name, started=now, program=program)
         try:
             child.pid, child.output = self.spawner.program(program)
         except OSError as error:
@@ -270,6 +293,11 @@ class Actor:
         child.move(ChildState.DRAINING, reason)
         child.deadline = deadline
         self._tell(child, Verb.STOP if child.kind is ChildKind.DISPATCHER else Verb.DRAIN)
+
+    def _yield(self, child: Child) -> None:
+        log.info("%s (pid: %d) is to leave to its successor", child.name, child.pid)
+        child.yielding = True
+        self._tell(child, Verb.YIELD)
 
     def _stop(self, child: Child, reason: str, deadline: Seconds, reload: bool) -> None:
         child.move(ChildState.STOPPING, reason)

@@ -32,6 +32,18 @@ class Drain:
 
 
 @dataclass(frozen=True)
+class Yield:
+    """The dispatcher leaves at the next moment at which nothing is lost; its successor adopts all that it had."""
+
+    child: Child
+
+
+@dataclass(frozen=True)
+class ReplaceWorkers:
+    """The dispatcher is a new one: now the workers."""
+
+
+@dataclass(frozen=True)
 class Stop:
     """Leave now: SIGKILL follows at the deadline. A signal for a program.
 
@@ -198,6 +210,8 @@ class Finish:
 Action = (
     Spawn
     | Drain
+    | Yield
+    | ReplaceWorkers
     | Stop
     | Kill
     | OpenGeneration

@@ -105,6 +105,10 @@ class Board:
     quiet: bool = False
     """The dispatcher has left Mongrel2's PUSH and holds nothing more."""
     reload_wanted: ReloadKind | None = None
+    upgrade_wanted: bool = False
+    """The program that is to go on is being tried."""
+    inherited: bool = False
+    """After an upgrade: dispatcher and workers of the old code are still to be replaced."""
     last_reload: str = ""
     """Why the last reload was given up; empty if it was not."""
     served: bool = False

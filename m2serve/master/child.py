@@ -23,14 +23,17 @@ AT_ZERO = Seconds(0.0)
 
 
 class ChildKind(Enum):
+    """TRIAL: the program that is to take the master's place, asked whether it can."""
+
     DISPATCHER = "dispatcher"
     NURSERY = "nursery"
     WORKER = "worker"
     DAEMON = "daemon"
     COMMAND = "command"
+    TRIAL = "trial"
 
 
-PROGRAMS = (ChildKind.DAEMON, ChildKind.COMMAND)
+PROGRAMS = (ChildKind.DAEMON, ChildKind.COMMAND, ChildKind.TRIAL)
 """Not our code: no link, a session of its own, output into our log."""
 
 
@@ -127,6 +130,14 @@ class Child:
     """A program's standard output and error, read end."""
     program: Program | None = field(default=None, repr=False)
     """Of those kinds what is run."""
+    inherited: bool = False
+    """It runs the code of the master before the upgrade, and is to be replaced."""
+    yielding: bool = False
+    """A dispatcher that was told to leave to its successor."""
+    code: int | None = None
+    """Once it is dead: its exit code, or minus the signal that killed it."""
+    ended: str = ""
+    """The same in words."""
 
     @property
     def alive(self) -> bool:

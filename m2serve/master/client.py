@@ -1,4 +1,4 @@
-"""``--stop PIDFILE`` and ``--reload PIDFILE``: a signal to a server that runs, and to nobody else."""
+"""``--stop``, ``--reload`` and ``--upgrade PIDFILE``: a signal to a server that runs, and to nobody else."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from m2serve.system.title import is_master
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SIGNALS: Mapping[str, signal.Signals] = {"stop": signal.SIGINT, "reload": signal.SIGHUP}
-"""As uWSGI has them."""
+SIGNALS: Mapping[str, signal.Signals] = {
+    "stop": signal.SIGINT,
+    "reload": signal.SIGHUP,
+    "upgrade": signal.SIGUSR2,
+}
+"""The first two as uWSGI has them; USR2 is what nginx and gunicorn take."""
 
 
 def send(order: str, path: str) -> int:

@@ -47,6 +47,7 @@ class Command(Enum):
     PAUSE = "hand out no requests, or go on"
     SLEEP = "let all workers leave until a request comes"
     ROTATE_LOG = "give the log file another name"
+    UPGRADE = "upgrade"
 
 
 OF_SIGNAL: Mapping[Event, Command] = {
@@ -58,6 +59,7 @@ OF_SIGNAL: Mapping[Event, Command] = {
     Event.TTIN: Command.MORE,
     Event.TTOU: Command.FEWER,
     Event.TSTP: Command.PAUSE,
+    Event.USR2: Command.UPGRADE,
 }
 
 
@@ -92,6 +94,8 @@ class Commands:
                 self._sleep(source)
             case Command.ROTATE_LOG:
                 self.rotate_log(source)
+            case Command.UPGRADE:
+                self._upgrade(source)
 
     def signal(self, caught: Caught, now: Seconds) -> None:
         """What a signal means."""
@@ -156,6 +160,15 @@ class Commands:
         # Tests wait for this line.
         log.info("%s: all workers leave until a request comes", source)
         board.sleep()
+
+    def _upgrade(self, source: str) -> None:
+        if self.board.stop is not None:
+            log.info("%s changes nothing: stopping", source)
+        elif self.board.upgrade_wanted:
+            log.info("%s changes nothing: an upgrade is under way", source)
+        else:
+            log.info("%s: upgrade: the new program is tried", source)
+            self.board.upgrade_wanted = True
 
     def _reopen_log(self, source: str) -> None:
         """Each process has descriptors of its own."""

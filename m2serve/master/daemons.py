@@ -63,6 +63,14 @@ class DaemonOutput:
             if line.strip():
                 self._write(child, line.decode("utf-8", "replace").rstrip())
 
+    def rest(self, child: Child) -> str:
+        """The beginning of a line that has come, as Latin-1."""
+        return self._rest.get(child.key, b"").decode("latin-1")
+
+    def begin(self, child: Child, rest: str) -> None:
+        """What another master had of the line that comes next."""
+        self._rest[child.key] = rest.encode("latin-1")
+
     def close(self, child: Child) -> None:
         """After its death: somebody it started may still hold the other end."""
         self.read(child)

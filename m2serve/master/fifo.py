@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from m2serve.errors import ConfigError
 from m2serve.master.attachment import Attachment
 from m2serve.master.commands import Command
+from m2serve.master.heritage import OpenFifo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ LETTERS: Mapping[str, Command] = {
     "c": Command.CHAIN_RELOAD,
     "s": Command.TABLE,
     "P": Command.PIDFILES,
+    "f": Command.UPGRADE,
     "l": Command.REOPEN_LOG,
     "+": Command.MORE,
     "-": Command.FEWER,
@@ -43,7 +45,6 @@ LETTERS: Mapping[str, Command] = {
 
 ABSENT: Mapping[str, str] = {
     "L": "the log is not rotated; rename the file, then l",
-    "f": "no second master is started; r replaces the workers beside the old ones",
     "S": "there are no subscriptions",
     "B": "there is no emperor",
     "E": "there is no emperor",
@@ -85,6 +86,22 @@ class Fifo(Attachment):
         self._open = path
         if self.own is not None:
             self.own(path)
+
+    def leave(self) -> OpenFifo | None:
+        """For the program that goes on."""
+        return None if self._open is None else OpenFifo(self._open, self._fd)
+
+    def take_over(self, left: OpenFifo | None) -> None:
+        """Go on reading where another master did, unless the options name other files now.
+
+        Raises: ConfigError: as `open`.
+        """
+        if left is not None and left.path in self.paths:
+            self._fd, self._open = left.fd, left.path
+            return
+        if left is not None:
+            Fifo([], self.commands, _fd=left.fd, _open=left.path).close()
+        self.open()
 
     def close(self) -> None:
         """Remove it, unless another server has put its own there."""

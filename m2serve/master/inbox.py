@@ -17,6 +17,8 @@ from m2serve.system.link import EOF
 from m2serve.wire.link import Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from m2serve.master.board import Board, Slot
     from m2serve.system.link import Received
     from m2serve.transports.node import NodeFds
@@ -54,6 +56,15 @@ class Inbox:
                     child.deadline = Seconds(now + BROKEN_LINK_PATIENCE)
                 return
             self._take(child, message, now)
+
+    def waiting_posts(self) -> tuple[set[int], set[int]]:
+        """Keys of the dead that are not settled, and of the settled that are not buried."""
+        return self.dead_keys, self._settled
+
+    def wait_for(self, dead_keys: Iterable[int], settled: Iterable[int]) -> None:
+        """What the master before us was waiting for."""
+        self.dead_keys.update(dead_keys)
+        self._settled.update(settled)
 
     def buried(self, child: Child) -> None:
         """A worker has died: its post goes, now or when the dispatcher has settled what it left."""

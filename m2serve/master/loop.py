@@ -24,6 +24,7 @@ from m2serve.master.policies import (
     respawn,
     size,
     stop,
+    succession,
 )
 from m2serve.master.reap import Death, reap
 from m2serve.master.wait import wait
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("m2serve.master")
 
 _POLICIES = (
-    *(boot.decide, respawn.decide, loading.decide, reload.decide, limits.decide, size.decide, evil.decide),
+    *(boot.decide, respawn.decide, loading.decide, succession.decide),
+    *(reload.decide, limits.decide, size.decide, evil.decide),
     *(harakiri.decide, daemons.decide, cron.decide, mercy.decide, stop.decide),
 )
 """Each decides on what the one before has changed: an empty slot is filled before stop counts workers."""
@@ -139,7 +141,9 @@ class Loop:
 
     def _remove(self, child: Child, death: Death, how: str, now: Seconds) -> None:
         self._last_words(child, now)
-        expected = child.leaving and not child.accident
+        left = child.yielding and death.code == ExitCode.OK
+        expected = (child.leaving and not child.accident) or left
+        child.code, child.ended = death.code, how
         child.move(ChildState.DEAD, how)
         self.board.children.remove(child)
         if not child.is_program:
@@ -176,6 +180,8 @@ class Loop:
             slot.due = now
         if expected:
             return
+        if child.kind is ChildKind.TRIAL:
+            return  # somebody waits for it
         if slot is None:
             log.warning("%s (pid: %d) died: %s", child.name, child.pid, how)
             return

@@ -12,7 +12,7 @@ from m2serve.errors import ConfigError
 from m2serve.master.attachment import Attachment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from m2serve.ids import Seconds
     from m2serve.master.board import Board
@@ -73,7 +73,7 @@ class PidFiles(Attachment):
     board: Board
     second: str | None = None
     own: Callable[[str], None] | None = None
-    _written: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
     _safe_due: bool = True
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class PidFiles(Attachment):
         """Raises: ConfigError: it cannot be written."""
         if self.second is not None:
             self._write_or_fail("pidfile2", self.second)
-        for path in self._written:
+        for path in self.written:
             if not os.access(os.path.dirname(path), os.W_OK):
                 log.warning("%s: its directory is not ours to change: the file will be emptied, not removed", path)
 
@@ -102,7 +102,15 @@ class PidFiles(Attachment):
             write(path)
         except OSError as error:
             raise ConfigError(f"{option} {path!r} cannot be written: {error.strerror}") from error
-        self._written.append(path)
+        if path not in self.written:
+            self.written.append(path)
+
+    def take_over(self, left: Sequence[str]) -> None:
+        """Those that another master has written are ours; one that the options do not name any more goes."""
+        stale = [path for path in left if path not in (self.first, self.second, self.safe)]
+        self.written = stale
+        self.remove()
+        self.written = [path for path in left if path not in stale]
 
     def turn(self, now: Seconds) -> bool:
         """Write the safe one once all workers of a generation have been ready."""
@@ -120,7 +128,7 @@ class PidFiles(Attachment):
 
     def remove(self) -> None:
         """Remove what we wrote, unless somebody else's pid is in it by now."""
-        for path in self._written:
+        for path in self.written:
             with contextlib.suppress(OSError, ValueError):
                 if read(path) == os.getpid():
                     _remove(path)
@@ -133,6 +141,6 @@ class PidFiles(Attachment):
         except OSError as error:
             log.error("pid file %r cannot be written: %s", path, error.strerror)
             return
-        if path not in self._written:
-            self._written.append(path)
+        if path not in self.written:
+            self.written.append(path)
         log.info("pid %d written to %s", os.getpid(), path)

@@ -14,6 +14,7 @@ from m2serve.ids import Seconds
 from m2serve.master.attachment import Attachment
 from m2serve.master.child import ChildKind, ChildState
 from m2serve.master.generation import GenerationState
+from m2serve.master.heritage import Scoring
 from m2serve.observe.snapshot import (
     App,
     Core,
@@ -77,8 +78,7 @@ class Scores(Attachment):
         for child in self.board.children:
             living.add(child.key)
             if child.kind is ChildKind.WORKER and child.key not in self.lives:
-                post = self.node.posts[child.key]
-                self.lives[child.key] = (child, Sheet(post.sheet_fd, post.threads))
+                self._map(child)
                 self._record(child.worker).spawns += 1
             elif child.kind is ChildKind.DAEMON and child.key not in self._daemon_keys:
                 self._daemon_keys.add(child.key)
@@ -89,6 +89,25 @@ class Scores(Attachment):
             record.past = _sum(record.past, sheet, child)
             sheet.close()
         return False
+
+    def leave(self) -> Scoring:
+        """For the program that goes on. The sheets of the living go with their posts."""
+        return Scoring(
+            {str(number): record.spawns for number, record in self._records.items()},
+            {str(number): record.past for number, record in self._records.items()},
+            dict(self._daemons),
+        )
+
+    def take_over(self, left: Scoring) -> None:
+        """What another master has counted; whoever lives was counted by it."""
+        for number, spawns in left.spawns.items():
+            self._records[int(number)] = Record(spawns, left.past.get(number, Totals()))
+        self._daemons = dict(left.daemons)
+        for child in self.board.children:
+            if child.kind is ChildKind.WORKER:
+                self._map(child)
+            else:
+                self._daemon_keys.add(child.key)
 
     def snapshot(self, now: Seconds) -> Snapshot:
         """All there is to tell; waits for nobody."""
@@ -140,6 +159,10 @@ class Scores(Attachment):
     def queued(self) -> int:
         """Requests that wait for a thread, not for an earlier one of their connection."""
         return sum(ledger.endpoint_words(self._words, i)[ledger.QUEUED] for i in range(len(self.node.endpoints)))
+
+    def _map(self, child: Child) -> None:
+        post = self.node.posts[child.key]
+        self.lives[child.key] = (child, Sheet(post.sheet_fd, post.threads))
 
     def _record(self, number: int) -> Record:
         return self._records.setdefault(number, Record())

@@ -15,11 +15,14 @@ from m2serve.config.deadlines import Deadlines
 from m2serve.errors import ConfigError, ExitCode
 from m2serve.master import report
 from m2serve.master.act import Actor
+from m2serve.master.agreement import agree
+from m2serve.master.bequest import slot_of
 from m2serve.master.board import Board, Slot
 from m2serve.master.census import Census, algorithm, crowd
 from m2serve.master.child import ChildKind
 from m2serve.master.commands import Commands
 from m2serve.master.daemons import DaemonOutput, DaemonTouch
+from m2serve.master.estate import Estate, Holdings, restore_node
 from m2serve.master.fifo import Fifo
 from m2serve.master.generation import ReloadKind
 from m2serve.master.inbox import Inbox
@@ -37,10 +40,11 @@ from m2serve.master.service import Service
 from m2serve.master.signals import SignalQueue
 from m2serve.master.smart import SmartDaemons, Watch
 from m2serve.master.spawn import Entries, Spawner
-from m2serve.master.stats import StatsServer
+from m2serve.master.stats import StatsServer, listen_again
 from m2serve.master.ticks import Ticks
 from m2serve.master.told import Told
 from m2serve.master.touch import Touch, watched
+from m2serve.master.upgrade import Upgrade
 from m2serve.mongrel2.configdb import prepare
 from m2serve.mongrel2.fronts import fronts
 from m2serve.mongrel2.soundness import examine
@@ -60,8 +64,10 @@ if TYPE_CHECKING:
     from m2serve.config.settings import Settings
     from m2serve.front import Front
     from m2serve.master.attachment import Attachment
+    from m2serve.master.heritage import Heritage
     from m2serve.master.programs import Program
     from m2serve.mongrel2.daemon import DaemonSpec
+    from m2serve.system.start import Start
 
 log = logging.getLogger("m2serve.master")
 
@@ -77,6 +83,8 @@ class Server:
         rights: whom the processes become once everything is made that root has to make.
         launch: who waits to be told that it serves.
         hooks: what plugins have registered.
+        start: how we were started; without it there is no upgrade.
+        left: what another master has left us to go on with.
     """
 
     def __init__(
@@ -86,16 +94,20 @@ class Server:
         rights: Privileges = _UNCHANGED,
         launch: Launch | None = None,
         hooks: Hooks | None = None,
+        start: Start | None = None,
+        left: Heritage | None = None,
     ) -> None:
         self._settings = settings
         self._entries = entries
         self._rights = rights
         self._launch = launch or Launch()
         self._hooks = hooks or Hooks()
+        self._start = start
+        self._left = left
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code."""
-        settings = self._settings
+        settings, left = self._settings, self._left
         # A master that stays root needs nobody's leave.
         own = None if settings.master_as_root else self._rights.own
         set_title("master", prefix=settings.procname_prefix)
@@ -114,16 +126,19 @@ class Server:
         daemons: tuple[DaemonSpec, ...] = ()
         node: NodeFds | None = None
         try:
-            for listener in listeners:
-                listener.listen()
-            pidfiles.write_first()
-            fifo.open()
-            self._change_user(pidfiles)
-            front, daemons = self._attach()
-            known = fronts(settings, front)
-            examine(settings, known)
+            self._open_files(listeners, pidfiles, fifo)
+            if left is None:
+                front, daemons = self._attach()
+                known = fronts(settings, front)
+                examine(settings, known)
+                node = NodeFds.create(known, settings.request_buffer)
+            else:
+                front, daemons = left.attached, left.daemons
+                known = agree(left, settings)
+                node = restore_node(left, known)
+                if node.ring_size != settings.request_buffer:
+                    log.warning("request-buffer stays %d until a restart", node.ring_size)
             settings = dataclasses.replace(settings, zeromq=tuple(front.pair for front in known))
-            node = NodeFds.create(known, settings.request_buffer)
             report.log_lines(report.start_lines(settings, known))
             board.preload = settings.preload or (settings.processes > 1 and not settings.lazy_apps)
             if board.preload:
@@ -131,15 +146,12 @@ class Server:
             touch = Touch(watched(settings), commands)
             touch.begin(clock())
             size = LogSize(commands, settings.log_maxsize)
-            attachments = [
-                pidfiles,
-                fifo,
-                touch,
-                size,
-                service,
-                Told(self._launch, board, settings.daemonize2 is not None),
-            ]
-            code = self._serve(settings, board, commands, attachments, node, daemons, listeners)
+            told = Told(self._launch, board, settings.daemonize2 is not None)
+            programs = [*map(of_mongrel2, daemons), *attached(settings)]
+            watches = [Watch(one) for one in smart(settings)]
+            scores = Scores(board, node, settings.queue_limit, programs, watches)
+            has = Holdings(board, node, scores, fifo, pidfiles, listeners, daemons, front)
+            code = self._serve(settings, has, commands, [pidfiles, fifo, touch, size, service, told], service)
             self._launch.failed(code, f"the server ended with exit code {int(code)}; its log says why")
             return code
         except ConfigError as error:
@@ -155,7 +167,28 @@ class Server:
                 node.close()
             self._remove_files(daemons)
 
-    def _change_user(self, pidfiles: PidFiles) -> None:
+    def _open_files(self, listeners: Sequence[StatsServer], pidfiles: PidFiles, fifo: Fifo) -> None:
+        """All that has a name, and between them the change of user. Raises: ConfigError."""
+        left = self._left
+        if left is None:
+            for listener in listeners:
+                listener.listen()
+            pidfiles.write_first()
+            fifo.open()
+            self._change_user()
+            self._open_later_files(pidfiles)
+            return
+        # Tests wait for this line.
+        log.info("upgrade: goes on in place of m2serve %s with %d children", left.program, len(left.children))
+        pidfiles.take_over(left.pidfiles)
+        for listener in listen_again(listeners, left.listeners):
+            _go_on(listener.listen)
+        _go_on(pidfiles.write_first)
+        _go_on(lambda: fifo.take_over(left.fifo))
+        self._change_user()
+        _go_on(lambda: self._open_later_files(pidfiles))
+
+    def _change_user(self) -> None:
         """Whatever is made from now on is made by the user. Raises: ConfigError: it cannot be done."""
         settings = self._settings
         if self._rights:
@@ -163,8 +196,11 @@ class Server:
             log.info("%s %s", "workers run as" if settings.master_as_root else "becoming", self._rights)
         if not settings.master_as_root:
             self._rights.assume()
-        if settings.logto2 is not None:
-            move(settings.logto2)
+
+    def _open_later_files(self, pidfiles: PidFiles) -> None:
+        """Those that are the user's. Raises: ConfigError."""
+        if self._settings.logto2 is not None:
+            move(self._settings.logto2)
         elif self._rights and not reopens():
             log.warning("the log cannot be opened again by this user; logfile-chown gives it the file")
         pidfiles.write_second()
@@ -182,38 +218,40 @@ class Server:
     def _serve(
         self,
         settings: Settings,
-        board: Board,
+        has: Holdings,
         commands: Commands,
         attachments: Sequence[Attachment],
-        node: NodeFds,
-        daemons: tuple[DaemonSpec, ...],
-        listeners: Sequence[StatsServer],
+        service: Service,
     ) -> int:
+        board, node, scores, listeners = has.board, has.node, has.scores, has.listeners
+        programs, watches = scores.programs, scores.watches
         signals = SignalQueue()
-        programs = [*map(of_mongrel2, daemons), *attached(settings)]
-        watches = [Watch(one) for one in smart(settings)]
         board.jobs = jobs(settings)
         board.patience = settings.reload_mercy
-        scores = Scores(board, node, settings.queue_limit, programs, watches)
         for listener in listeners:
             listener.snapshot = scores.snapshot
         rights = self._rights if settings.master_as_root else _UNCHANGED
         spawner = Spawner(settings, self._entries, node, lambda: _abandon(board, listeners), rights)
         actor = Actor(board, node, spawner, programs, settings.threads, hooks=self._hooks)
-        inbox = Inbox(board, node)
+        inbox, outputs, timetable = Inbox(board, node), DaemonOutput(), Timetable(board)
+        estate = Estate(has, actor, inbox, outputs, timetable)
+        upgrade = Upgrade(estate, signals, service, self._start)
+        if self._left is not None:
+            estate.read(self._left, clock())
         signals.install()
         try:
             self._hooks("start")
-            _furnish(board, programs)
-            actor.open_generation(ReloadKind.GRACEFUL, clock())
+            if self._left is None:
+                _furnish(board, programs)
+                actor.open_generation(ReloadKind.GRACEFUL, clock())
             deadlines = Deadlines(settings.harakiri)
             census = Census(board, scores, commands, algorithm(settings), settings.die_on_idle)
             attachments = [*attachments, scores, Meter(board, scores), Overdue(board, scores, deadlines)]
             attachments += [census, Mode(board), *listeners]
             attachments += [SmartDaemons(board, watches, spawner.detached), DaemonTouch.of(board, programs, watches)]
-            attachments.append(Timetable(board))
+            attachments.append(timetable)
             attachments += [Ticks(self._hooks.ticks, scores.snapshot)] if self._hooks.ticks else []
-            code = Loop(board, actor, inbox, signals, DaemonOutput(), commands, attachments).run()
+            code = Loop(board, actor, inbox, signals, outputs, commands, [*attachments, upgrade]).run()
             self._hooks("exit", code=code)
             log.info("goodbye: exit code %d", code)
             return code
@@ -225,6 +263,7 @@ class Server:
             # Empty after an orderly stop. Should the master break off instead, no child may stay.
             for child in board.children:
                 actor.bury_alive(child)
+            upgrade.close()
             signals.uninstall()
 
     def _remove_files(self, daemons: tuple[DaemonSpec, ...]) -> None:
@@ -234,11 +273,17 @@ class Server:
                 shutil.rmtree(spec.own_directory, ignore_errors=True)
 
 
+def _go_on(step: Callable[[], None]) -> None:
+    """After an upgrade: what would keep a server from starting is no reason to end one."""
+    try:
+        step()
+    except ConfigError as error:
+        log.error("upgrade: %s", error)
+
+
 def _furnish(board: Board, programs: Sequence[Program]) -> None:
     """Slots for all but workers; the respawn policy fills them."""
-    for index, program in enumerate(programs):
-        gate = program.address is not None
-        board.slots.append(Slot(ChildKind.DAEMON, program.name, daemon=index, gate=gate, control=program.control))
+    board.slots += [slot_of(program, index) for index, program in enumerate(programs)]
     if board.dispatched:
         board.slots.append(Slot(ChildKind.DISPATCHER, "dispatcher"))
 

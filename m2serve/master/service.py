@@ -36,7 +36,7 @@ def phase(board: Board) -> Phase:
         return Phase.STOPPING
     if not board.served:
         return Phase.STARTING
-    if board.reload_wanted is not None or _loading(board) is not None:
+    if board.upgrade_wanted or board.inherited or board.reload_wanted is not None or _loading(board) is not None:
         return Phase.RELOADING
     return Phase.READY
 
@@ -50,7 +50,7 @@ def status(board: Board) -> str:
         case Phase.STARTING | Phase.RELOADING:
             generation = _loading(board)
             if generation is None:
-                return "starting"
+                return "upgrade" if board.served else "starting"
             slots = board.slots_of(generation)
             ready = sum(slot.child is not None and slot.child.state is ChildState.READY for slot in slots)
             what = generation.kind.value if board.served else "start"
@@ -86,6 +86,11 @@ class Service(Attachment):
 
     def due(self, now: Seconds) -> Seconds | None:
         return self._next if self.notifier and self.notifier.watchdog is not None else None
+
+    def last_words(self) -> None:
+        """Another program goes on; while it starts nobody says that we live."""
+        if self.notifier and self.notifier.watchdog is not None:
+            self.notifier.say("WATCHDOG=1")
 
     def _say_phase(self, now: Seconds) -> None:
         # A reload that starts over is another one: the manager compares the time with that of its request.

@@ -27,6 +27,7 @@ class Event(Enum):
     TTIN = "one worker more"
     TTOU = "one worker less"
     TSTP = "hand out no requests, or go on"
+    USR2 = "upgrade"
     OTHER = "noted"
 
 

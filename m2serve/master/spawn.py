@@ -21,7 +21,7 @@ from m2serve.system.privileges import Privileges
 from m2serve.system.title import set_title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from m2serve.config.settings import Settings
     from m2serve.master.programs import Program, Smart
@@ -96,6 +96,13 @@ class Spawner:
 
     def program(self, program: Program) -> tuple[Pid, int]:
         """Run a program; returns the read end of its output."""
+        return self._program(program, program.rights or self.rights)
+
+    def trial(self, program: Program, state: int) -> tuple[Pid, int]:
+        """The same as whom we are, with a descriptor besides."""
+        return self._program(program, Privileges(), (state,))
+
+    def _program(self, program: Program, rights: Privileges, kept: Sequence[int] = ()) -> tuple[Pid, int]:
         reader, writer = pipe_nonblocking()
         master = os.getpid()
 
@@ -106,8 +113,10 @@ class Spawner:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(writer, 1)
             os.dup2(writer, 2)
-            keep_only(())
-            self._change_user(master, program.rights)
+            keep_only(kept)
+            for fd in kept:
+                os.set_inheritable(fd, True)
+            _change_user(master, rights)
             _execute(program)
 
         try:
@@ -129,7 +138,7 @@ class Spawner:
             ours.abandon()
             self.abandon()
             keep_only([theirs.fileno(), *log_fds(), *keep()])
-            self._change_user(master)
+            _change_user(master, self.rights)
             set_title(role, prefix=self.settings.procname_prefix)
             signals.unblock_all()
             return run(theirs)
@@ -160,12 +169,12 @@ class Spawner:
         pid = _fork(run)
         os.waitpid(pid, 0)
 
-    def _change_user(self, master: int, rights: Privileges | None = None) -> None:
-        rights = rights or self.rights
-        if rights:
-            rights.assume()
-            # The kernel forgets it with each change of user.
-            die_with(master)
+
+def _change_user(master: int, rights: Privileges) -> None:
+    if rights:
+        rights.assume()
+        # The kernel forgets it with each change of user.
+        die_with(master)
 
 
 def _execute(program: Program) -> NoReturn:

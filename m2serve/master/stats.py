@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Final
 from m2serve.errors import ConfigError
 from m2serve.ids import Seconds
 from m2serve.master.attachment import Attachment
+from m2serve.master.heritage import Listener
 from m2serve.observe.stats import document, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from m2serve.endpoint import StatsAddress
     from m2serve.observe.snapshot import Snapshot
@@ -107,6 +108,21 @@ class StatsServer(Attachment):
                 self.own(self.address.path)
         # Tests wait for this line.
         log.info("%s at %s", self.what, self.address)
+
+    def leave(self) -> Listener | None:
+        """For the program that goes on."""
+        return None if self._listener is None else Listener(self.address, self._listener.fileno())
+
+    def take_over(self, left: Listener) -> None:
+        """Go on listening where another master did; *left* is for this address."""
+        self._listener = socket.socket(fileno=left.fd)
+        if self.address.is_file:
+            self._inode = _inode(self.address.path)
+
+    @property
+    def clients(self) -> int:
+        """Who is being served."""
+        return len(self._clients)
 
     def polled(self) -> Mapping[int, int]:
         wanted = {fd: select.POLLOUT if client.rest else select.POLLIN for fd, client in self._clients.items()}
@@ -196,6 +212,27 @@ class StatsServer(Attachment):
     def _drop(self, client: Client) -> None:
         del self._clients[client.sock.fileno()]
         client.sock.close()
+
+
+def listen_again(servers: Sequence[StatsServer], left: Sequence[Listener]) -> list[StatsServer]:
+    """After an upgrade: with another master's sockets; returns those for which there was none.
+
+    A socket where nobody is to listen any more is closed.
+    """
+    rest = {one.address: one for one in left}
+    new = []
+    for server in servers:
+        found = rest.pop(server.address, None)
+        if found is None:
+            new.append(server)
+        else:
+            server.take_over(found)
+    for one in rest.values():
+        socket.socket(fileno=one.fd).close()
+        if one.address.is_file:
+            with contextlib.suppress(OSError):
+                os.unlink(one.address.path)
+    return new
 
 
 def _inode(path: str) -> tuple[int, int] | None:

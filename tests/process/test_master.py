@@ -198,7 +198,7 @@ def test_a_worker_that_hangs_at_its_start_does_not_delay_the_stop(start, tmp_pat
     assert re.search(r"worker 1 STARTING -> STOPPING", server.log)
 
 
-OTHERS = ["USR2", "WINCH", "ALRM", "URG", "IO", "PROF", "VTALRM", "PIPE"]
+OTHERS = ["WINCH", "ALRM", "URG", "IO", "PROF", "VTALRM", "PIPE"]
 
 
 def test_no_signal_kills_the_master(start):

@@ -35,7 +35,8 @@ A master, worker processes with threads, and a dispatcher that takes requests fr
 Options have uWSGI's names, and its configuration files are read: ini, YAML, JSON, and TOML besides.
 What stands further right on the command line counts, files and single options alike.
 .PP
-TERM stops the server when its requests are finished, INT at once, HUP reloads the application."""
+TERM stops the server when its requests are finished, INT at once, HUP reloads the application, USR2 replaces
+m2serve itself."""
 
 _FOREIGN = {
     Fate.MISSING: "Not in this version, and what therefore does not happen; mistakes under \\fBstrict\\fR:",

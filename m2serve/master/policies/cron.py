@@ -39,6 +39,15 @@ class Almanac:
         self._minute: int | None = None
         self._latest: datetime | None = None
 
+    @property
+    def looked(self) -> tuple[int, datetime] | None:
+        """The last look: minutes since the epoch, and as the clock showed it; None: there was none."""
+        return None if self._minute is None or self._latest is None else (self._minute, self._latest)
+
+    def go_on(self, minute: int, latest: datetime) -> None:
+        """Another has looked until then."""
+        self._minute, self._latest = minute, latest
+
     def look(self, wall: float) -> Minutes:
         """What has come since the last look.
 

@@ -15,7 +15,7 @@ from m2serve.master.signals import HANDLED, Caught, Event, describe
         (signal.SIGTERM, Caught(Event.TERM, "SIGTERM")),
         (signal.SIGHUP, Caught(Event.HUP, "SIGHUP")),
         (signal.SIGCHLD, Caught(Event.CHLD, "SIGCHLD")),
-        (signal.SIGUSR2, Caught(Event.OTHER, "SIGUSR2")),
+        (signal.SIGUSR2, Caught(Event.USR2, "SIGUSR2")),
         (signal.SIGRTMIN + 3, Caught(Event.OTHER, f"signal {signal.SIGRTMIN + 3}")),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
     (root / "dangling").symlink_to("nowhere")
     (root / "loop").symlink_to("loop")
     os.mkfifo(root / "fifo")
+    gc.collect()  # what earlier tests have left shall not go in the middle of this one
     before = len(os.listdir("/proc/self/fd"))
     yield root
     # What tests before have left to the garbage collector may have been closed meanwhile.
