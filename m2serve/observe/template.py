@@ -46,9 +46,20 @@ class Template:
         pid, worker: of the process that writes.
         strftime: the text between the fields is one for ``strftime``, too.
         forwarded: ``%(addr)`` is what X-Forwarded-For says, if there is one. Any client can say anything there.
+        variables: what the application has set by that name for the request that the calling thread ran last.
     """
 
-    def __init__(self, text: str, pid: int, worker: int, *, strftime: bool = False, forwarded: bool = False) -> None:
+    def __init__(
+        self,
+        text: str,
+        pid: int,
+        worker: int,
+        *,
+        strftime: bool = False,
+        forwarded: bool = False,
+        variables: Callable[[str], bytes | None] = lambda name: None,
+    ) -> None:
+        self._variables = variables
         self._strftime = strftime
         self._forwarded = forwarded
         self._pid = pid
@@ -97,7 +108,7 @@ class Template:
         header = _HEADERS.get(name)
         if header is not None:
             return lambda facts: self._escape(facts.request.headers.get(header))
-        return lambda _: _MISSING
+        return lambda _: self._escape(self._variables(name))
 
     def _address(self, facts: Facts) -> bytes:
         headers = facts.request.headers

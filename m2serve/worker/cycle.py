@@ -95,6 +95,11 @@ class Cycle:
             return None
         return self._cells[core][_NUMBER]
 
+    def latest(self) -> int | None:
+        """Of the request that the calling thread runs or ran last; None: it is no request thread."""
+        core = self._cores.get(threading.get_ident())
+        return None if core is None else self._cells[core][_NUMBER]
+
     def end_by(self, seconds: float) -> None:
         """The calling thread's request asks for a deadline, so many seconds from now; 0: for none any more."""
         core, number = self._cores.get(threading.get_ident()), self.number()

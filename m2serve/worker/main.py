@@ -80,7 +80,7 @@ def run(
     uploads = Uploads(node.fronts, ledger.uploads)
     cycle = Cycle(
         _gateway(settings, mounts, limits, uploads, StaticFiles.of(settings, loaded.base)),
-        request_log(settings, post.worker, loaded.sinks),
+        request_log(settings, post.worker, loaded.sinks, lambda name: running.logged(name)),
         ledger.served,
         post.worker,
         settings.processes,
@@ -88,7 +88,7 @@ def run(
         sheet,
         hooks.per_request(),
     )
-    running.request = cycle.number
+    running.request, running.latest = cycle.number, cycle.latest
     running.end_by = cycle.end_by
     if settings.disable_logging:
         running.total = lambda: sheet.total(sheets.REQUESTS)  # those of all workers are counted for the log

@@ -21,7 +21,7 @@ from m2serve.observe.sinks import Sink, StandardError, sink
 from m2serve.observe.template import Template
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from m2serve.config.settings import Settings
     from m2serve.config.values import LogTarget
@@ -39,8 +39,16 @@ def open_sinks(settings: Settings) -> Sequence[Sink]:
     return sinks
 
 
-def request_log(settings: Settings, worker: int, sinks: Sequence[Sink]) -> RequestLog | None:
-    """What the settings ask for; None: no request has a line."""
+def request_log(
+    settings: Settings,
+    worker: int,
+    sinks: Sequence[Sink],
+    variables: Callable[[str], bytes | None] = lambda name: None,
+) -> RequestLog | None:
+    """What the settings ask for; None: no request has a line.
+
+    Args: variables: what the application has set by that name for the request whose line is written.
+    """
     if not sinks:
         return None
     write = sinks[0].write if len(sinks) == 1 else partial(_write_all, sinks)
@@ -55,6 +63,7 @@ def request_log(settings: Settings, worker: int, sinks: Sequence[Sink]) -> Reque
             worker,
             strftime=settings.log_format_strftime,
             forwarded=settings.log_x_forwarded_for,
+            variables=variables,
         )
         result = TemplateLog(write, template, memory_of_this_process)
     return ChosenLog(_choice(settings), result) if settings.disable_logging else result

@@ -67,6 +67,7 @@ def application(environ: dict[str, Any], start: Callable[..., Callable[[bytes], 
     answer: object = None
     if path == "/who":
         uwsgi.set_logvar("user", "kate")
+        uwsgi.set_logvar("login", 'kate "k"')
         answer = {
             "worker": uwsgi.worker_id(),
             "at_import": AT_IMPORT,

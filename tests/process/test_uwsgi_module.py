@@ -26,6 +26,7 @@ def test_an_application_that_imports_uwsgi(
 ) -> None:
     (tmp_path / "count").write_text("0")
     options = ("--zeromq", mongrel2.pair, "--pythonpath", str(APPS), "--module", "uses_uwsgi", "-p", "2")
+    options += ("--log-format", "[%(method) %(uri)] login=%(login)")
     server = start_server(*options, "--threads", "2", environment={"USES_UWSGI": str(tmp_path)}).wait_ready(2)
     pids = {str(pid) for pid in server.pids("worker").values()}
 
@@ -37,6 +38,8 @@ def test_an_application_that_imports_uwsgi(
     assert sorted(line.split()[0] for line in lines(tmp_path / "forked")) == ["1", "2"]
     assert {line.split()[1] for line in lines(tmp_path / "forked")} == pids
     assert get(mongrel2.address, "/user").body == b'"None"'
+    server.wait_log(r"^\[GET /who\] login=kate \\x22k\\x22$")
+    server.wait_log(r"^\[GET /user\] login=-$")
 
     # a lock that all threads of all workers share
     threads = [

@@ -68,6 +68,7 @@ class Uwsgi(types.ModuleType):
         self._variables: dict[int, tuple[int, dict[str, bytes]]] = {}
         """By thread: the request they belong to, and the variables."""
         self._handlers: dict[int, tuple[str, Callable[[int], object]]] = {}
+        running.logged = self._logged
         settings = running.settings
         self.version = b"2.0.31-m2serve"
         self.version_info = VERSION_INFO
@@ -149,7 +150,9 @@ class Uwsgi(types.ModuleType):
         return True
 
     def set_logvar(self, name: str, value: str | bytes) -> None:
-        """Keep a value as long as this thread's request runs; nothing happens outside of one."""
+        """Keep a value for this thread's request and its line in the log (``log-format``); nothing happens outside of
+        a request.
+        """
         number = self._running.request()
         if number is not None:
             owner, variables = self._variables.get(threading.get_ident(), (-1, {}))
@@ -162,6 +165,10 @@ class Uwsgi(types.ModuleType):
         """The value that this thread's request has kept under that name."""
         number, variables = self._variables.get(threading.get_ident(), (-1, {}))
         return variables.get(name) if number == self._running.request() else None
+
+    def _logged(self, name: str) -> bytes | None:
+        number, variables = self._variables.get(threading.get_ident(), (-1, {}))
+        return variables.get(name) if number == self._running.latest() else None
 
     # --- locks ------------------------------------------------------------------------
 

@@ -40,6 +40,10 @@ class Running:
     """Requests that all workers have served."""
     request: Callable[[], int | None] = _nowhere
     """Number of the request that the calling thread runs; None: it runs none."""
+    latest: Callable[[], int | None] = _nowhere
+    """The same when that request is over; None: the calling thread is none for requests."""
+    logged: Callable[[str], bytes | None] = lambda name: None
+    """What the calling thread's latest request has set for its line in the log."""
     end_by: Callable[[float], None] = lambda seconds: None
     """Ask for a deadline of the request that the calling thread runs, in seconds from now; 0: for none."""
     locks: Locks = field(init=False)

@@ -220,3 +220,8 @@ def test_each_process_opens_its_own(tmp_path: Path) -> None:
     target.write(b"parent again\n")
     target.close()
     assert (tmp_path / "log").read_text() == "parent\nchild\nparent again\n"
+
+
+def test_variables_of_the_application() -> None:
+    said = {"login": b'kate "k"'}
+    assert line("%(login) %(other) %(status)", variables=said.get) == "kate \\x22k\\x22 - 404\n"
