@@ -6,4 +6,5 @@ becomes the package m2serve_plugins, so that nothing called plugins lands among 
 
 from setuptools import find_packages, setup
 
-setup(packages=[*find_packages(include=["m2serve*"]), "m2serve_plugins"], package_dir={"m2serve_plugins": "plugins"})
+own = ["m2serve_plugins", *(f"m2serve_plugins.{name}" for name in find_packages("plugins"))]
+setup(packages=[*find_packages(include=["m2serve*"]), *own], package_dir={"m2serve_plugins": "plugins"})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
+from m2serve.observe.snapshot import QUEUE_BOUNDS
 from m2serve.transports import ledger
 
 if TYPE_CHECKING:
@@ -72,6 +74,10 @@ class Tally:
         handed, self._handed = router.given - self._handed, router.given
         waited, self._waited = router.waited - self._waited, router.waited
         words[ledger.HANDED] += handed
+        words[ledger.WAITED] += int(waited * 1e9)
+        if handed:
+            # One by one they are not told of; a quarter of a second's are alike enough.
+            words[ledger.WAITS + bisect_left(QUEUE_BOUNDS, waited / handed)] += handed
         # Where nothing is handed out, those at the head of the queue tell how long it takes.
         wait = waited / handed if handed else oldest
         mean = words[ledger.QUEUE_TIME]

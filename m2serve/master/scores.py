@@ -16,6 +16,7 @@ from m2serve.master.child import ChildKind, ChildState
 from m2serve.master.generation import GenerationState
 from m2serve.master.heritage import Scoring
 from m2serve.observe.snapshot import (
+    QUEUE_BOUNDS,
     App,
     Core,
     Cron,
@@ -204,6 +205,8 @@ class Scores(Attachment):
             },
             garbage=words[ledger.GARBAGE],
             disconnects=words[ledger.DISCONNECTS],
+            waited=words[ledger.WAITED],
+            waits=tuple(words[ledger.WAITS : ledger.WAITS + len(QUEUE_BOUNDS) + 1]),
         )
 
     def _daemon_facts(self) -> list[Daemon]:

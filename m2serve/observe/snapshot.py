@@ -5,7 +5,10 @@ Times are seconds since the epoch, durations microseconds, sizes bytes.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+QUEUE_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Seconds that requests waited: they are counted by the first of these that is not less, or behind the last."""
 
 
 class RunningRequest(NamedTuple):
@@ -112,6 +115,10 @@ class Dispatcher(NamedTuple):
     answered: dict[str, int]
     garbage: int
     disconnects: int
+    waited: int = 0
+    """Nanoseconds that all requests together have waited for a thread."""
+    waits: tuple[int, ...] = ()
+    """Requests handed out, by how long they waited; those of a quarter of a second with the mean of these."""
 
 
 class Nursery(NamedTuple):

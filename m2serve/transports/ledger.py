@@ -50,6 +50,10 @@ ANSWERED_503: Final = 244
 ANSWERED_OTHER: Final = 245
 GARBAGE: Final = 246
 DISCONNECTS: Final = 247
+WAITED: Final = 208
+"""Nanoseconds that the requests handed out have waited for a thread."""
+WAITS: Final = 209
+"""Here and in the words behind it: requests handed out, by how long they waited."""
 # What the living one sees, four times a second.
 WAITING: Final = 248
 """Requests queued or held."""

@@ -12,7 +12,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import psutil
+import pytest
 from support.http import get
+from support.ports import free_ports
 from support.server import APPS, ROOT, wait_until
 
 if TYPE_CHECKING:
@@ -124,6 +126,50 @@ def test_statsd_and_cpu_affinity_as_files_of_uwsgis_have_them(mongrel2: Mongrel2
         assert kinds["shop.busy_threads"] == kinds["shop.worker.1.rss"] == "g"
         assert kinds["shop.dispatcher.queue_time"] == "ms"
         assert server.stop() == 0
+
+
+def test_prometheus(mongrel2: Mongrel2, serve: Callable[..., Server], tmp_path: Path) -> None:
+    parser = pytest.importorskip("prometheus_client.parser")
+    (port,) = free_ports(1)
+    options = ("--plugin", "prometheus", "--prometheus-address", f"127.0.0.1:{port}")
+    server = serve(mongrel2, processes=2, threads=2, options=options)
+    server.allow("raised on purpose")
+
+    def metrics() -> dict[str, float]:
+        """Samples by name, summed over their labels; a label that matters is in the name."""
+        answer = get(("127.0.0.1", port), "/metrics")
+        assert answer.status == 200
+        assert (answer.get("Content-Type") or "").startswith("text/plain; version=0.0.4")
+        found: dict[str, float] = {}
+        for family in parser.text_string_to_metric_families(answer.body.decode()):
+            for sample in family.samples:
+                extra = "".join(sample.labels.get(label, "") for label in ("code", "le"))
+                name = f"{sample.name} {extra}".strip()
+                found[name] = found.get(name, 0) + sample.value
+        return found
+
+    for _ in range(10):
+        assert get(mongrel2.address, "/").status == 200
+    assert get(mongrel2.address, "/sleep/0.3").status == 200
+    assert get(mongrel2.address, "/raise").status == 500
+    # Pages are a second old at most, and the dispatcher counts four times a second.
+    wait_until(lambda: metrics()["m2serve_queue_seconds_count"] >= 12, 15, "12 requests handed out")
+    wait_until(lambda: metrics()["m2serve_request_seconds_count"] >= 12, 15, "12 requests over")
+    found = metrics()
+    assert found["uwsgi_worker_requests_total"] == found["m2serve_request_seconds_count"] == 12
+    assert found["m2serve_queue_seconds_bucket +Inf"] == found["m2serve_requests_total"] == 12
+    assert (found["m2serve_responses_total 2xx"], found["m2serve_responses_total 5xx"]) == (11, 1)
+    assert found["m2serve_request_seconds_bucket 0.25"] <= 11
+    assert 0.3 <= found["m2serve_request_seconds_sum"] < 30
+    assert get(("127.0.0.1", port), "/").status == 404
+    server.kill_child("worker 2")
+    server.wait_log(r"worker 2 \(pid: \d+\) died")
+    server.signal(signal.SIGHUP)
+    server.wait_log(r"generation 2 STARTING -> SERVING")
+    wait_until(lambda: len(server.pids("worker")) == 2, 15, "the old workers' end")
+    assert get(mongrel2.address, "/").status == 200
+    wait_until(lambda: metrics()["m2serve_request_seconds_count"] >= 13, 15, "13 requests, over two generations")
+    assert metrics()["m2serve_request_seconds_count"] == 13
 
 
 def test_the_example_of_the_manual(mongrel2: Mongrel2, serve: Callable[..., Server], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ class PluginGroup:
     plugin: tuple[str, ...] = option(
         (),
         "Load these plugins (docs/plugins.md), separated by commas: from a plugin-dir, of those that come with m2serve "
-        "(statsd, cpu_affinity), of those that are installed, or modules. uWSGI's own are passed over.",
+        "(statsd, prometheus, cpu_affinity), of those that are installed, or modules. uWSGI's own are passed over.",
         names=("plugins", "need-plugin", "need-plugins"),
         metavar="NAME",
     )

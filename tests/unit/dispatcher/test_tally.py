@@ -10,6 +10,7 @@ import pytest
 from m2serve.dispatcher.routing import Router
 from m2serve.dispatcher.taken import State
 from m2serve.dispatcher.tally import Counts, Tally
+from m2serve.observe.snapshot import QUEUE_BOUNDS
 from m2serve.transports import ledger
 
 MS = 1_000_000
@@ -73,6 +74,20 @@ def test_where_nothing_is_handed_out_the_oldest_tells(words, router):
     for turn in range(200):
         tally.tick(1.0 + turn)
     assert words[ledger.QUEUE_TIME] > 150_000 * MS
+
+
+def test_requests_are_counted_by_how_long_they_waited(words, router):
+    tally = Tally(words, router)
+    tally.tick(1.0)
+    for turn, (handed, waited) in enumerate([(10, 0.0), (0, 0.0), (4, 4 * 0.007), (1, 100.0)]):
+        router._serial += handed
+        router.waited += waited
+        tally.tick(1.25 + turn / 4)
+    counts = dict(zip((*QUEUE_BOUNDS, 999), words[ledger.WAITS : ledger.WAITS + len(QUEUE_BOUNDS) + 1], strict=True))
+    assert {bound: count for bound, count in counts.items() if count} == {0.001: 10, 0.01: 4, 999: 1}
+    assert words[ledger.WAITED] == pytest.approx(100.028e9)
+    assert ledger.WAITED < ledger.WAITS
+    assert ledger.WAITS + len(QUEUE_BOUNDS) < ledger.HANDED, "no word has two meanings"
 
 
 def test_counters_go_on_where_a_predecessor_stopped(words, router):
