@@ -56,7 +56,8 @@ def check(settings: Settings, directory: str) -> list[Problem]:
 
 def doubts(settings: Settings, directory: str) -> list[Problem]:
     """What may be a mistake: it keeps nobody from starting."""
-    return [*_static_places(settings, directory), *_adaptive(settings), *_background(settings, directory)]
+    some = (*_static_places(settings, directory), *_adaptive(settings), *_background(settings, directory))
+    return [*some, *_deeds(settings)]
 
 
 def _adaptive(settings: Settings) -> Iterator[Problem]:
@@ -85,6 +86,14 @@ def _cheaper(settings: Settings, directory: str) -> Iterator[Problem]:
     if settings.cheaper_algo == "busyness" and settings.cheaper_busyness_min >= settings.cheaper_busyness_max:
         expected = f"{settings.cheaper_busyness_min}: expected less than the max, {settings.cheaper_busyness_max}"
         yield Problem(("cheaper_busyness_min", "cheaper_busyness_max"), expected)
+
+
+def _deeds(settings: Settings) -> Iterator[Problem]:
+    for name, deeds in vars(settings).items():
+        if name.startswith("hook_") and isinstance(deeds, tuple):
+            for deed in deeds:
+                if not deed.done_here:
+                    yield Problem((name,), f"{deed}: not in this version: it is not done")
 
 
 def _static_places(settings: Settings, directory: str) -> Iterator[Problem]:

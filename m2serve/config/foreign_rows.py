@@ -126,12 +126,6 @@ LOGGING = (
 )
 
 SERVICES = (
-    _needless(
-        "hook-master-start hook-post-app",
-        "ACTION",
-        "TERM already lets requests finish and then stops",
-        value=r"unix_signal:\s*(15|TERM|SIGTERM) gracefully_kill_them_all",
-    ),
     _family("hook exec call", "ACTION", "it is not run", Fate.MISSING),
     _missing("legion-attach-daemon", "COMMAND", "the program is not started; attach-daemon does it in every server"),
     _missing("mule mules farm mule-harakiri", "SCRIPT", "the script is not started; let the service manager do it"),

@@ -14,6 +14,7 @@ from m2serve.config.chosen import Chosen, choose
 from m2serve.config.expander import Expander
 from m2serve.config.groups.app import AppGroup
 from m2serve.config.groups.cheaper import CheaperGroup
+from m2serve.config.groups.hooks import HooksGroup
 from m2serve.config.groups.logging import LogGroup
 from m2serve.config.groups.master import MasterGroup
 from m2serve.config.groups.mongrel2 import Mongrel2Group
@@ -48,6 +49,7 @@ class Settings(
     ProgramsGroup,
     StatsGroup,
     PluginGroup,
+    HooksGroup,
     LogGroup,
 ):
     """Every option as an attribute.

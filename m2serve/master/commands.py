@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,14 @@ class Command(Enum):
     UPGRADE = "upgrade"
 
 
+OF_FUNCTION: Mapping[str, Command] = {
+    "gracefully_kill_them_all": Command.STOP,
+    "kill_them_all": Command.STOP_FAST,
+    "grace_them_all": Command.RELOAD,
+    "reap_them_all": Command.BRUTAL_RELOAD,
+}
+"""What uWSGI's functions for ``unix_signal`` do."""
+
 OF_SIGNAL: Mapping[Event, Command] = {
     Event.TERM: Command.STOP,
     Event.INT: Command.STOP_FAST,
@@ -70,6 +78,8 @@ class Commands:
     settings: Settings
     board: Board
     pidfiles: PidFiles
+    bound: Mapping[str, Command] = field(default_factory=dict)
+    """Signals to which the settings give another meaning."""
 
     def obey(self, command: Command, source: str, now: Seconds) -> None:
         """*source* is for the log: ``SIGHUP``, ``fifo r``."""
@@ -102,6 +112,7 @@ class Commands:
         command = OF_SIGNAL.get(caught.event)
         if caught.event is Event.TERM and not self.settings.die_on_term:
             command = Command.BRUTAL_RELOAD
+        command = self.bound.get(caught.name, command)
         if command is not None:
             self.obey(command, caught.name, now)
         elif caught.event is not Event.CHLD:
@@ -188,3 +199,10 @@ class Commands:
         for child in self.board.children:
             if child.link is not None:
                 child.link.send(Verb.REOPEN, {})
+
+
+def bound(settings: Settings) -> dict[str, Command]:
+    """What ``unix_signal`` in the hooks of the master asks for."""
+    hooks = (settings.hook_asap, settings.hook_as_root, settings.hook_as_user, settings.hook_post_app)
+    deeds = [deed for hook in (*hooks, settings.hook_master_start) for deed in hook if deed.kind == "unix_signal"]
+    return {deed.words[0]: OF_FUNCTION[deed.words[1]] for deed in deeds}

@@ -20,7 +20,7 @@ from m2serve.master.bequest import slot_of
 from m2serve.master.board import Board, Slot
 from m2serve.master.census import Census, algorithm, crowd
 from m2serve.master.child import ChildKind
-from m2serve.master.commands import Commands
+from m2serve.master.commands import Commands, bound
 from m2serve.master.daemons import DaemonOutput, DaemonTouch
 from m2serve.master.estate import Estate, Holdings, restore_node
 from m2serve.master.fifo import Fifo
@@ -51,6 +51,7 @@ from m2serve.mongrel2.soundness import examine
 from m2serve.observe.log import move, reopens
 from m2serve.plugin.hooks import Hooks
 from m2serve.system.background import Launch
+from m2serve.system.deeds import perform_all, try_all
 from m2serve.system.fds import close_quietly
 from m2serve.system.notify import Notifier
 from m2serve.system.orphan import take_orphans
@@ -119,7 +120,7 @@ class Server:
         if settings.cheap:
             board.sleep()
         pidfiles = PidFiles(settings.pidfile, settings.safe_pidfile, board, settings.pidfile2, own)
-        commands = Commands(settings, board, pidfiles)
+        commands = Commands(settings, board, pidfiles, bound(settings))
         fifo = Fifo(settings.master_fifo, commands, own)
         listeners = _listeners(settings, self._hooks, own)
         service = Service(board, Notifier.take(os.environ, os.getpid()))
@@ -151,7 +152,10 @@ class Server:
             watches = [Watch(one) for one in smart(settings)]
             scores = Scores(board, node, settings.queue_limit, programs, watches)
             has = Holdings(board, node, scores, fifo, pidfiles, listeners, daemons, front)
+            if left is None:
+                perform_all(settings, "master_start")
             code = self._serve(settings, has, commands, [pidfiles, fifo, touch, size, service, told], service)
+            try_all(settings, "as_user_atexit")
             self._launch.failed(code, f"the server ended with exit code {int(code)}; its log says why")
             return code
         except ConfigError as error:
@@ -171,12 +175,16 @@ class Server:
         """All that has a name, and between them the change of user. Raises: ConfigError."""
         left = self._left
         if left is None:
+            perform_all(self._settings, "asap")
             for listener in listeners:
                 listener.listen()
             pidfiles.write_first()
             fifo.open()
+            for point in ("pre_jail", "post_jail", "in_jail", "as_root"):
+                perform_all(self._settings, point)
             self._change_user()
             self._open_later_files(pidfiles)
+            perform_all(self._settings, "as_user")
             return
         # Tests wait for this line.
         log.info("upgrade: goes on in place of m2serve %s with %d children", left.program, len(left.children))

@@ -75,7 +75,7 @@ class StatsServer(Attachment):
     own: Callable[[str], None] | None = None
     """Gives the socket's file to the user who is to remove it."""
     what: str = "statistics"
-    """For the log."""
+    """For messages."""
     _listener: socket.socket | None = None
     _inode: tuple[int, int] | None = None
     _clients: dict[int, Client] = field(default_factory=dict)

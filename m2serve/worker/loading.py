@@ -14,8 +14,9 @@ from m2serve.apps.mounts import Mounts, load_all
 from m2serve.apps.prepare import prepare, settle
 from m2serve.apps.uwsgi import install as uwsgi
 from m2serve.apps.uwsgi.running import Running
-from m2serve.errors import AppLoadError
+from m2serve.errors import AppLoadError, ConfigError
 from m2serve.observe.log import reclaim
+from m2serve.system.deeds import perform_all
 from m2serve.worker.requestlog import open_sinks
 
 if TYPE_CHECKING:
@@ -62,8 +63,10 @@ def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
     failure: dict[str, str] = {}
     try:
         prepare(settings)
+        _perform(settings, "pre_app")
         mounts = load_all(settings)
         settle(settings)
+        _perform(settings, "post_app")
     except AppLoadError as error:
         cause = error.__cause__ or error
         text = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
@@ -74,6 +77,14 @@ def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
     reclaim()  # an application that configures logging silences loggers that are there already
     handled = frozenset(number for number, handler in handlers.items() if signal.getsignal(number) is not handler)
     return Loaded(mounts, time.monotonic() - started, failure, handled, base, running, sinks)
+
+
+def _perform(settings: Settings, point: str) -> None:
+    """What the settings want done around the loading. Raises: AppLoadError: it failed, which is no better than code."""
+    try:
+        perform_all(settings, point)
+    except ConfigError as error:
+        raise AppLoadError(str(error)) from None
 
 
 def _no_application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from m2serve.apps.uwsgi import install as uwsgi
@@ -17,6 +18,7 @@ from m2serve.gateways.files.search import StaticFiles
 from m2serve.gateways.wsgi import WsgiGateway
 from m2serve.plugin.hooks import Hooks
 from m2serve.system import stacks
+from m2serve.system.deeds import try_all
 from m2serve.transports import sheet as sheets
 from m2serve.transports.card import STREAM, UPLOAD, Card
 from m2serve.transports.direct import DirectSubscription
@@ -34,7 +36,7 @@ from m2serve.worker.streamed import StreamedUploads
 from m2serve.worker.uploads import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Iterable
 
     from m2serve.config.settings import Settings
     from m2serve.system.link import Link
@@ -64,6 +66,7 @@ def run(
     sheet = Sheet(post.sheet_fd, settings.threads)
     sheet.head[sheets.LISTENS] = 1
     hooks("fork", worker=post.worker, key=post.key)
+    try_all(settings, "post_fork")
     loaded = loaded or load(settings, node, post.worker)
     running = loaded.running
     running.worker = post.worker
@@ -150,6 +153,7 @@ def run(
             "natives": [[thread.ident, thread.native_id] for thread in threads],
         },
     )
+    _accepting(settings, post.worker)
     service.run()
     hooks("worker_exit", worker=post.worker)
     if all(not thread.is_alive() for thread in threads):
@@ -170,6 +174,20 @@ def _serve(subscription: Subscription, cycle: Cycle, core: int, ended: Callable[
             subscription.done()
     finally:
         ended()
+
+
+def _accepting(settings: Settings, worker: int) -> None:
+    """What the settings want done when a worker is ready; nothing waits for it."""
+    points = ["accepting"] if settings.hook_accepting else []
+    points += ["accepting1"] if settings.hook_accepting1 and worker == 1 else []
+    if points:
+        body = partial(_try_each, settings, points)
+        threading.Thread(target=body, name="hooks", daemon=True).start()
+
+
+def _try_each(settings: Settings, points: Iterable[str]) -> None:
+    for point in points:
+        try_all(settings, point)
 
 
 def _gateway(

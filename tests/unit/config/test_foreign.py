@@ -89,8 +89,7 @@ def test_letters() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "fate"),
     [
-        ("hook-master-start", "unix_signal:15 gracefully_kill_them_all", Fate.NEEDLESS),
-        ("hook-master-start", "exec:touch x", Fate.MISSING),
+        ("hook-touch", "exec:touch x", Fate.MISSING),
         ("php-docroot", "/srv", Fate.ELSEWHERE),
         ("route-uri", "^/x return:403", Fate.MISSING),
     ],

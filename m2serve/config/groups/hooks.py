@@ -1,0 +1,40 @@
+# ruff: noqa: RUF009 - option() makes a dataclass field, it shares no default.
+"""Options about actions at the moments of the server's life."""
+
+# Annotations are read at run time: no postponed evaluation in this directory.
+from dataclasses import dataclass
+
+from m2serve.config.deeds import Deed
+from m2serve.config.option import option
+from m2serve.ids import Seconds
+
+
+@dataclass(frozen=True)
+class HooksGroup:
+    """Actions at moments of the server's life (docs/ini.md)"""
+
+    hook_asap: tuple[Deed, ...] = option((), "Do this as soon as the log is open.", metavar="ACTION")
+    exec_asap: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
+    hook_pre_jail: tuple[Deed, ...] = option((), "Do this before the change of root directory.", metavar="ACTION")
+    exec_pre_jail: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
+    hook_post_jail: tuple[Deed, ...] = option((), "The same as hook-pre-jail, after it.", metavar="ACTION")
+    exec_post_jail: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
+    hook_in_jail: tuple[Deed, ...] = option((), "The same as hook-post-jail, after it.", metavar="ACTION")
+    exec_in_jail: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
+    hook_as_root: tuple[Deed, ...] = option(
+        (), "Do this when sockets and pid files are there, before the change of user.", metavar="ACTION"
+    )
+    exec_as_root: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
+    hook_as_user: tuple[Deed, ...] = option((), "Do this after the change of user.", metavar="ACTION")
+    exec_as_user: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
+    hook_master_start: tuple[Deed, ...] = option((), "Do this before the first process is started.", metavar="ACTION")
+    hook_post_fork: tuple[Deed, ...] = option((), "Do this in each worker, when it begins.", metavar="ACTION")
+    hook_pre_app: tuple[Deed, ...] = option((), "Do this before the application is loaded.", metavar="ACTION")
+    exec_pre_app: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
+    hook_post_app: tuple[Deed, ...] = option((), "Do this when the application is loaded.", metavar="ACTION")
+    exec_post_app: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
+    hook_accepting: tuple[Deed, ...] = option((), "Do this in each worker, when it is ready.", metavar="ACTION")
+    hook_accepting1: tuple[Deed, ...] = option((), "Do this in worker 1, when it is ready.", metavar="ACTION")
+    hook_as_user_atexit: tuple[Deed, ...] = option((), "Do this when all processes have left.", metavar="ACTION")
+    exec_as_user_atexit: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
+    hook_timeout: Seconds = option(Seconds(60), "A command that takes longer is killed, and has failed.")
