@@ -60,7 +60,7 @@ _REQUESTS = """
 _STATIC_CACHE = "static-cache-paths static-cache-paths-name"
 _STATIC_MODE = "file-serve-mode fileserve-mode"
 _RELOADS = """
-    reload-on-exception-repr reload-on-fd brutal-reload-on-fd fs-brutal-reload fs-signal touch-exec touch-signal
+    reload-on-fd brutal-reload-on-fd fs-brutal-reload fs-signal touch-exec touch-signal
     touch-spoolers-reload propagate-touch py-auto-reload-ignore python-auto-reload
 """
 _TIMERS = "signal-timer timer signal-rbtimer rbtimer cron-legion unique-cron-legion unique-legion-cron"

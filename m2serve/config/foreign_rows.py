@@ -63,8 +63,7 @@ PROCESSES = (
     _missing("harakiri-queue-threshold", "N", "harakiri comes however short the queue is"),
     _missing("touch-mules-reload fs-reload", "PATH", "only touch-reload and HUP reload"),
     _missing("py-autoreload py-auto-reload python-autoreload", "SECONDS", "changed code is not noticed; HUP reloads"),
-    _missing("reload-on-exception catch-exceptions reload-os-env", "", "an exception is answered 500 and logged"),
-    _missing("reload-on-exception-type reload-on-exception-value", "TEXT", "an exception is answered 500 and logged"),
+    _missing("reload-os-env", "", "the environment stays that of the start"),
     _missing("procname procname-append procname-master procname-prefix-spaced", "TEXT", "titles keep their form"),
     _missing("thread-stacksize threads-stacksize", "KIB", "threads have the system's usual stack"),
     _missing("honour-stdin", "", "the application has no standard input"),
@@ -95,7 +94,6 @@ APPLICATION = (
     _elsewhere("vhost vhosthost", "", "Mongrel2 chooses by host; run one m2serve for each application"),
     _needless("wsgi-disable-file-wrapper", "", "wsgi.file_wrapper takes every object that can be read"),
     _missing("no-default-app", "", "a path below no mount goes to the application at the root, or is answered 404"),
-    _missing("py-tracebacker", "PREFIX", "no sockets show what threads do"),
     _needless("check-static-docroot", "", "Mongrel2 names no document root; check-static names one"),
     _missing(
         "add-header pull-header collect-header rem-header", "HEADER", "answers leave as the application made them"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from m2serve.config.postlimits import PostLimits
     from m2serve.gateways.base import Body, Channel, Environ, Mounts, WSGIApp
+    from m2serve.gateways.exceptions import Exceptions
     from m2serve.gateways.files.search import StaticFiles
     from m2serve.gateways.outflow import Outflow
     from m2serve.message import Request
@@ -76,6 +77,7 @@ class WsgiGateway:
             is refused.
         post_limits: how large bodies may be.
         extra: what else every environ has.
+        exceptions: what else an exception of the application's brings about.
         files: what is served without the application.
         courier: drives answers that cannot leave at once; one of its own if not given.
         buffer, spool: bytes of such an answer that may wait in memory, and on disk.
@@ -100,6 +102,7 @@ class WsgiGateway:
         post_limits: PostLimits | None = None,
         extra: Environ | None = None,
         files: StaticFiles | None = None,
+        exceptions: Exceptions | None = None,
         courier: Courier | None = None,
         buffer: int = 1024 * 1024,
         spool: int = 1024 * 1024 * 1024,
@@ -123,6 +126,7 @@ class WsgiGateway:
         self._uploads_proven = uploads_proven
         self._post_limits = post_limits
         self._files = files
+        self._exceptions = exceptions
         self._writer = HeadWriter()
         self._means = Means(clock, sleep, courier or Courier(clock), buffer, spool, patience)
         self._wall_clock = wall_clock
@@ -199,7 +203,7 @@ class WsgiGateway:
             # request, and the other requests of this process are none of its business
             error = _describe(raised)
             trouble = EXCEPTION
-            self._failed(answer, request, channel, request_id)
+            self._failed(raised, answer, request, channel, request_id)
         finally:
             if type(result) is not list:
                 error = self._close(result, request_id) or error
@@ -291,28 +295,36 @@ class WsgiGateway:
             status, header_count=_ERROR_HEADERS if size else 0, header_bytes=size, closed=close, error=reason
         )
 
-    def _failed(self, answer: Answer, request: Request, channel: Channel, request_id: str) -> None:
+    def _failed(
+        self, raised: BaseException, answer: Answer, request: Request, channel: Channel, request_id: str
+    ) -> None:
         """Tell the log, and the client if nothing has been told to it yet."""
         self._log.error("request failed id=%s uri=%s", request_id, _uri(request), exc_info=True)
-        self._break_off(500, answer, request, channel, request_id)
+        told = ""
+        if self._exceptions is not None:
+            self._exceptions.raised(raised)
+            told = self._exceptions.page(raised, request)
+        self._break_off(500, answer, request, channel, request_id, told)
 
-    def _break_off(self, status: int, answer: Answer, request: Request, channel: Channel, request_id: str) -> None:
+    def _break_off(
+        self, status: int, answer: Answer, request: Request, channel: Channel, request_id: str, told: str = ""
+    ) -> None:
         """End with an error, or, if the answer has begun, without its end."""
         answer.abandon()
         try:
             if not answer.committed:
                 answer.status = status
-                answer.header_bytes = self._send_error(status, request, channel, request_id)
+                answer.header_bytes = self._send_error(status, request, channel, request_id, told)
                 answer.header_count = _ERROR_HEADERS
             # else: the missing end of the body tells the client that it has not all of it
         except ClientGone:
             return
         channel.close()
 
-    def _send_error(self, status: int, request: Request, channel: Channel, request_id: str) -> int:
+    def _send_error(self, status: int, request: Request, channel: Channel, request_id: str, told: str = "") -> int:
         """Returns: bytes of the head; its body is small change."""
         head_only = request.headers.get(b"METHOD") == b"HEAD"
-        message = error_answer(status, "", request_id, head_only=head_only, now=self._wall_clock())
+        message = error_answer(status, "", request_id, head_only=head_only, now=self._wall_clock(), text=told)
         if not channel.send_last(message):
             return 0  # a client that has not read for so long will not miss it
         return message.index(b"\r\n\r\n") + 4

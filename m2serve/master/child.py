@@ -98,6 +98,8 @@ class Child:
     """Where its applications are mounted, by their number."""
     loading: Seconds = AT_ZERO
     """How long its application took to load."""
+    unwanted: str = ""
+    """Why it has asked to be replaced."""
     requests: int = 0
     """Served so far; this and the next two only if there are limits, and a second old at most."""
     rss: int = 0

@@ -95,6 +95,7 @@ class ChildRow:
     natives: tuple[tuple[int, int], ...] = ()
     heard: Seconds = AT_ZERO
     harakiris: int = 0
+    unwanted: str = ""
     asked: Seconds = AT_ZERO
     written: int = 0
     told: int = 0

@@ -90,6 +90,8 @@ class Inbox:
                     self._failed(child, message)
                 case (ChildKind.WORKER, Verb.STUCK):
                     stuck.confess(child, message.payload, self.board, now)
+                case (ChildKind.WORKER, Verb.RENEW):
+                    child.unwanted = str(message.payload.get("reason", "it has asked for it"))
                 case (ChildKind.WORKER, Verb.ALIVE):
                     pass  # it has been heard
                 case (ChildKind.NURSERY, Verb.UNFIT):
@@ -189,6 +191,17 @@ class Inbox:
             log.error("%s cannot load the application: %s\n%s", child.name, child.failure, traceback)
         elif times == 2:
             log.error("further workers fail the same way: %s", child.failure)
+        if child.kind is ChildKind.WORKER and not self.board.need_app:
+            self._tell_failed(child)
+
+    def _tell_failed(self, child: Child) -> None:
+        """Have it answer 500, unless it is to go: where others serve, nobody shall see that it failed."""
+        slot, generation = self._slot(child), self.board.generation(child.generation)
+        if slot is None or generation is None or slot.replaces is not None or child.link is None:
+            return
+        older = [one for one in self.board.generations if one.number < generation.number and one.current]
+        if not older or generation.state is GenerationState.SERVING:
+            child.link.send(Verb.SERVE)
 
     def _leaving(self, child: Child, message: Received, now: Seconds) -> None:
         if child.state not in (ChildState.STARTING, ChildState.READY):

@@ -126,6 +126,7 @@ class Scores(Attachment):
             now=wall,
             generation=max(serving, default=0),
             reloading=bool(serving) and any(one.state is GenerationState.STARTING for one in self.board.generations),
+            last_reload=self.board.last_reload,
             queue_limit=self.queue_limit,
             workers=tuple(self._worker(number, now, wall) for number in sorted(numbers)) + never,
             sockets=tuple(self._socket(index, now) for index in range(len(self.node.endpoints))),

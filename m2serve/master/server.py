@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -58,6 +59,7 @@ from m2serve.system.orphan import take_orphans
 from m2serve.system.privileges import Privileges
 from m2serve.system.title import set_title
 from m2serve.transports.node import NodeFds
+from m2serve.worker.tracebacker import remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -275,6 +277,10 @@ class Server:
             signals.uninstall()
 
     def _remove_files(self, daemons: tuple[DaemonSpec, ...]) -> None:
+        if self._settings.py_tracebacker is not None:
+            for number in range(1, self._settings.processes + 1):  # those of workers that were killed
+                with contextlib.suppress(OSError):
+                    remove(f"{self._settings.py_tracebacker}{number}")
         for spec in daemons:
             close_quietly(spec.lock_fd)
             if spec.own_directory is not None:

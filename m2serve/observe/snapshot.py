@@ -190,3 +190,5 @@ class Snapshot(NamedTuple):
     nurseries: tuple[Nursery, ...] = ()
     unfit: str = ""
     """Why there are none although they are wanted."""
+    last_reload: str = ""
+    """Why the last one was given up; empty if it was not."""

@@ -163,6 +163,7 @@ def _ours(snapshot: Snapshot, cores: bool) -> Document:
         "wanted": snapshot.wanted,
         "asleep": int(snapshot.asleep),
         "paused": int(snapshot.paused),
+        "last_reload": snapshot.last_reload,
         "time": int(snapshot.now),
     }
     if dispatcher is not None:

@@ -38,6 +38,7 @@ class Verb(Enum):
     WORK = "WORK"
     UNFIT = "UNFIT"
     BORN = "BORN"
+    RENEW = "RENEW"
     # master to child
     DRAIN = "DRAIN"
     STOP = "STOP"
@@ -48,6 +49,7 @@ class Verb(Enum):
     HARAKIRI = "HARAKIRI"
     MODE = "MODE"
     YIELD = "YIELD"
+    SERVE = "SERVE"
     # either way: carries descriptors of the message that follows it
     MORE = "MORE"
 

@@ -305,6 +305,7 @@ def error_answer(
     retry_after: int | None = None,
     head_only: bool = False,
     now: float | None = None,
+    text: str = "",
 ) -> bytes:
     """A complete HTTP answer that tells of a failure and announces the end of the connection.
 
@@ -314,10 +315,11 @@ def error_answer(
         retry_after: seconds.
         head_only: the request was HEAD.
         now: wall clock; read here if not given, since errors are rare and callers many.
+        text: stands in the body besides.
     """
     reason = reason or HTTPStatus(status).phrase
-    text = f"{status} {reason}\n" if request_id is None else f"{status} {reason}\nrequest id: {request_id}\n"
-    body = text.encode("ascii", "replace")
+    told = f"{status} {reason}\n" if request_id is None else f"{status} {reason}\nrequest id: {request_id}\n"
+    body = (f"{told}\n{text}" if text else told).encode("ascii", "backslashreplace" if text else "replace")
     lines = [
         b"HTTP/1.1 %d %b" % (status, reason.encode("ascii", "replace")),
         b"Content-Type: text/plain; charset=us-ascii",

@@ -41,6 +41,8 @@ class Loaded:
     """The payload of FAILED, ``summary`` and ``traceback``; empty: all is well."""
     handled: frozenset[signal.Signals]
     """Signals of ours for which it has brought its own handler."""
+    start: str
+    """Where the server was started."""
     base: str
     """Where relative paths begin."""
     running: Running
@@ -58,7 +60,8 @@ def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
     uwsgi.install(running)
     sinks = open_sinks(settings)  # before the application, or chdir, goes elsewhere
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    base = os.path.join(os.getcwd(), settings.chdir or "")  # the application may go elsewhere
+    start = os.getcwd()
+    base = os.path.join(start, settings.chdir or "")  # the application may go elsewhere
     started = time.monotonic()
     failure: dict[str, str] = {}
     try:
@@ -76,7 +79,7 @@ def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
     gc.freeze()
     reclaim()  # an application that configures logging silences loggers that are there already
     handled = frozenset(number for number, handler in handlers.items() if signal.getsignal(number) is not handler)
-    return Loaded(mounts, time.monotonic() - started, failure, handled, base, running, sinks)
+    return Loaded(mounts, time.monotonic() - started, failure, handled, start, base, running, sinks)
 
 
 def _perform(settings: Settings, point: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import select
 import signal
 import socket
 import sys
@@ -14,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 from m2serve.apps.uwsgi import install as uwsgi
 from m2serve.config.postlimits import PostLimits
 from m2serve.errors import ExitCode
+from m2serve.gateways.exceptions import Exceptions
 from m2serve.gateways.files.search import StaticFiles
 from m2serve.gateways.wsgi import WsgiGateway
+from m2serve.observe.log import reopen
 from m2serve.plugin.hooks import Hooks
 from m2serve.system import stacks
 from m2serve.system.deeds import try_all
+from m2serve.system.link import EOF
 from m2serve.transports import sheet as sheets
 from m2serve.transports.card import STREAM, UPLOAD, Card
 from m2serve.transports.direct import DirectSubscription
@@ -33,6 +38,7 @@ from m2serve.worker.loading import SIGNALS, load
 from m2serve.worker.requestlog import request_log
 from m2serve.worker.service import SIGNAL_DRAIN, Service
 from m2serve.worker.streamed import StreamedUploads
+from m2serve.worker.tracebacker import Tracebacker
 from m2serve.worker.uploads import Uploads
 
 if TYPE_CHECKING:
@@ -74,6 +80,8 @@ def run(
         link.send(Verb.FAILED, loaded.failure)
         if settings.need_app:
             return ExitCode.APP_LOAD
+        if not _is_wanted(link):
+            return ExitCode.OK
     mounts = loaded.mounts
 
     ledger = Ledger(node.ledger_fd, len(node.endpoints), node.ring_size)
@@ -81,8 +89,13 @@ def run(
     limits = PostLimits(settings.limit_post)
     streams = StreamedUploads(node.fronts, float(settings.socket_timeout), limits)
     uploads = Uploads(node.fronts, ledger.uploads)
+
+    def renew(reason: str) -> None:
+        service.renew(reason)
+
+    files, exceptions = StaticFiles.of(settings, loaded.base), Exceptions.of(settings, renew)
     cycle = Cycle(
-        _gateway(settings, mounts, limits, uploads, StaticFiles.of(settings, loaded.base)),
+        _gateway(settings, mounts, limits, uploads, files, exceptions),
         request_log(settings, post.worker, loaded.sinks, lambda name: running.logged(name)),
         ledger.served,
         post.worker,
@@ -142,6 +155,8 @@ def run(
         every=settings.harakiri_verbose,
     )
     service.judge(harakiri, succeed)
+    if settings.py_tracebacker is not None:
+        service.tell_stacks(Tracebacker(os.path.join(loaded.start, f"{settings.py_tracebacker}{post.worker}")))
     hooks("ready", worker=post.worker)
     link.send(
         Verb.READY,
@@ -190,8 +205,29 @@ def _try_each(settings: Settings, points: Iterable[str]) -> None:
         try_all(settings, point)
 
 
+def _is_wanted(link: Link) -> bool:
+    """Wait for the master's word: whether to answer 500 to everything, or to leave, since others serve."""
+    poller = select.poll()
+    poller.register(link.fileno(), select.POLLIN)
+    while True:
+        received = link.receive()
+        if received is None:
+            poller.poll()
+        elif received is EOF or received.verb in (Verb.DRAIN, Verb.STOP):
+            return False
+        elif received.verb is Verb.SERVE:
+            return True
+        elif received.verb is Verb.REOPEN:
+            reopen()
+
+
 def _gateway(
-    settings: Settings, mounts: Any, limits: PostLimits, uploads: Uploads, files: StaticFiles | None
+    settings: Settings,
+    mounts: Any,
+    limits: PostLimits,
+    uploads: Uploads,
+    files: StaticFiles | None,
+    exceptions: Exceptions | None,
 ) -> WsgiGateway:
     return WsgiGateway(
         mounts,
@@ -203,6 +239,7 @@ def _gateway(
         post_limits=limits,
         extra={"m2serve.uploads": uploads.progress},
         files=files,
+        exceptions=exceptions,
         buffer=settings.response_buffer,
         spool=settings.response_spool,
         patience=float(settings.send_timeout),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from m2serve.transports.dispatched import MailRoom, MailSubscription
     from m2serve.worker.harakiri import Harakiri
+    from m2serve.worker.tracebacker import Tracebacker
 
 log = logging.getLogger("m2serve.worker")
 
@@ -62,6 +63,10 @@ class Service:
         self._saying = threading.Lock()
         self._wake = wake
         self._bell = bell
+        self._tracebacker: Tracebacker | None = None
+        self._unwanted = ""
+        """Why the worker is to be replaced, until the master is told."""
+        self._unwanted_said = False
         self._harakiri: Harakiri | None = None
         self._succeed: Callable[[int], None] = lambda core: None
         self._watch = Watch()
@@ -84,6 +89,15 @@ class Service:
         """
         self._harakiri, self._succeed = harakiri, succeed
 
+    def tell_stacks(self, tracebacker: Tracebacker) -> None:
+        """Show what the threads do to whoever connects, before :meth:`run`."""
+        self._tracebacker = tracebacker
+
+    def renew(self, reason: str) -> None:
+        """Have the worker replaced, when its successor is ready. Any thread; only the first reason is told."""
+        self._unwanted = self._unwanted or reason
+        self.ring()
+
     # -- the loop ----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -92,6 +106,8 @@ class Service:
         self._watch.add(self._wake.fileno(), self._on_wake)
         if self._crew is not None:
             self._watch.add(self._crew.fileno(), self._on_crew)
+        if self._tracebacker is not None and (fd := self._tracebacker.listen()) >= 0:
+            self._watch.add(fd, self._tracebacker.answer)
         self._loaded = True
         self._say(Word.HELLO)
         while not self.master_lost and not self._is_over():
@@ -105,6 +121,8 @@ class Service:
                 with self._saying:
                     self._hand_on()
             self._watch.wait(self._timeout(time.monotonic()))
+        if self._tracebacker is not None:
+            self._tracebacker.close()
         if not self.master_lost:
             for core, thread in enumerate(self._threads):
                 if not self._is_stuck(core):
@@ -315,6 +333,9 @@ class Service:
             said = self._wake.recv(4096)
         except BlockingIOError:
             return
+        if self._unwanted and not self._unwanted_said:
+            self._unwanted_said = True
+            self._link.send(Verb.RENEW, {"reason": self._unwanted})
         if SIGNAL_DRAIN in said and not self._draining:
             self._link.send(Verb.LEAVING, {"reason": "HUP"})
             self._drain()

@@ -21,14 +21,19 @@ if TYPE_CHECKING:
     from support.server import Server
 
 
-def harakiris(path: Path) -> int:
+def told_by(path: Path) -> bytes:
+    """All that comes from a socket."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(10)
         sock.connect(str(path))
         data = b""
         while piece := sock.recv(65536):
             data += piece
-    return sum(worker["harakiri_count"] for worker in json.loads(data)["workers"])
+    return data
+
+
+def harakiris(path: Path) -> int:
+    return sum(worker["harakiri_count"] for worker in json.loads(told_by(path))["workers"])
 
 
 def test_a_stuck_request_is_answered_and_the_others_finish(
@@ -36,12 +41,13 @@ def test_a_stuck_request_is_answered_and_the_others_finish(
 ) -> None:
     stats = tmp_path / "stats"
     options = ("--harakiri", "1", "--harakiri", "/beside=60", "--harakiri-verbose")
-    options += ("--harakiri-graceful-timeout", "60", "--stats", str(stats))
+    options += ("--harakiri-graceful-timeout", "60", "--stats", str(stats), "--py-tracebacker", str(tmp_path / "tb."))
     server = serve(mongrel2, module="stuck", processes=1, options=options)
     with ThreadPoolExecutor(8) as pool:
         old = server.pids("worker")["worker 1"]
         beside = pool.submit(get, mongrel2.address, "/beside/2.5")
         server.wait_log("begun /beside/2.5")
+        assert b"function = beside line = time.sleep(" in told_by(tmp_path / "tb.1")
         # one of the two that follow may find the worker leaving, and be served by its successor
         half = pool.submit(get, mongrel2.address, "/half/2")
         with Connection(mongrel2.address) as stuck:
@@ -79,7 +85,14 @@ def test_a_stuck_request_is_answered_and_the_others_finish(
 def test_in_the_direct_topology_another_thread_goes_on(mongrel2: Mongrel2, serve: Callable[..., Server]) -> None:
     """What Mongrel2 has dealt to the stuck thread, and still deals to it, is served."""
     options = ("--zeromq-direct", "--harakiri", "2", "--harakiri", "/pid=60")
+    options += ("--reload-on-exception-type", "ValueError", "--catch-exceptions")
     server = serve(mongrel2, module="stuck", processes=1, threads=2, options=options)
+    server.allow("raised on purpose")
+    failed, raised = server.pids("worker")["worker 1"], get(mongrel2.address, "/raise")
+    assert raised.status == 500
+    assert "ValueError: raised on purpose" in raised.text
+    server.wait_log("worker 1 is to be replaced: reload-on-exception, ValueError")
+    server.wait_gone([failed], 20)
     old = server.pids("worker")["worker 1"]
     with ThreadPoolExecutor(8) as pool:
         stuck = pool.submit(get, mongrel2.address, "/wait/60")

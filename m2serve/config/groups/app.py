@@ -31,6 +31,9 @@ class AppGroup:
         "The longest prefix counts.",
         metavar="[/PREFIX=]BYTES",
     )
+    catch_exceptions: bool = option(
+        False, "Show the client the traceback of an exception: not where strangers are served."
+    )
     socket_timeout: Seconds = option(
         Seconds(60),
         "How long the next bytes of a streamed upload may take; then it is answered 408.",

@@ -50,6 +50,17 @@ class ProcessGroup:
     harakiri_graceful_signal: int = option(
         15, "Signal sent to the worker at harakiri, if harakiri-graceful-timeout is set.", minimum=1
     )
+    py_tracebacker: str | None = option(
+        None, "Each worker listens at PREFIX and its number, and tells the stacks of its threads.", metavar="PREFIX"
+    )
+    reload_on_exception: bool = option(False, "Replace a worker whose application has raised an exception.")
+    reload_on_exception_type: tuple[str, ...] = option(
+        (), "The same, for exceptions of this class.", metavar="[MODULE.]CLASS"
+    )
+    reload_on_exception_value: tuple[str, ...] = option((), "The same, for exceptions with this text.")
+    reload_on_exception_repr: tuple[str, ...] = option(
+        (), "The same, for exceptions of this class with this text.", metavar="[MODULE.]CLASS: TEXT"
+    )
     max_requests: int = option(0, "Replace a worker that has served so many requests; 0 for never.", names=("R",))
     max_requests_delta: int = option(0, "Add this, times the worker's number, to max-requests.")
     max_worker_lifetime: Seconds = option(Seconds(0), "Replace a worker that is so old; 0 for never.")

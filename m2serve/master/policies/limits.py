@@ -1,4 +1,4 @@
-"""Workers that have lived long enough, served enough or grown too large: replaced one at a time.
+"""Workers that have lived long enough, served enough, grown too large or failed: replaced one at a time.
 
 A successor starts beside; when it is ready the old one is drained. If it does not come up the old one stays.
 """
@@ -28,7 +28,9 @@ TRY_AGAIN = Seconds(60.0)
 
 def decide(board: Board, now: Seconds) -> list[Action]:
     """Go on with the replacement that is under way, else begin one. Not while a reload loads: it replaces all."""
-    if not board.limits or board.stop is not None or board.reload_wanted is not None:
+    if board.stop is not None or board.reload_wanted is not None:
+        return []
+    if not board.limits and not any(_asked(slot) for slot in board.slots):
         return []
     if any(one.state is GenerationState.STARTING for one in board.generations):
         return []
@@ -40,6 +42,11 @@ def decide(board: Board, now: Seconds) -> list[Action]:
         if reason:
             return [Renew(slot, reason)]
     return []
+
+
+def _asked(slot: Slot) -> bool:
+    """Whether the worker there has asked to be replaced, or is the successor of such a one."""
+    return slot.replaces is not None or (slot.child is not None and bool(slot.child.unwanted))
 
 
 def _settle(board: Board, slot: Slot, old: Slot, now: Seconds) -> list[Action]:
@@ -68,6 +75,8 @@ def _over(limits: Limits, slot: Slot, now: Seconds) -> str:
     child = slot.child
     if not slot.worker or child is None or child.state is not ChildState.READY or now < slot.stays_until:
         return ""
+    if child.unwanted:
+        return child.unwanted
     age = now - child.started
     if age < limits.least_lifetime:
         return ""

@@ -83,6 +83,21 @@ def test_a_successor_that_keeps_dying_leaves_the_old(make):
     assert decide(make) == [Dismiss(successor, old, Seconds(NOW + limits.TRY_AGAIN))]
 
 
+def test_one_that_has_asked_for_it(make):
+    """By an exception; its age is no excuse."""
+    make.board.limits = Limits(least_lifetime=Seconds(10))
+    second = slots(make)[1]
+    second.child.unwanted = "reload-on-exception, ValueError"
+    assert decide(make) == [Renew(second, "reload-on-exception, ValueError")]
+    second.stays_until = Seconds(NOW + 60)
+    assert decide(make) == []
+    second.stays_until = Seconds(0)
+    successor = succeed(make, second, READY)
+    second.child = None
+    make.board.limits = Limits()
+    assert decide(make) == [Promote(successor), Release(second)], "though the one that had asked has died"
+
+
 def test_an_old_one_that_dies_meanwhile(make):
     old = slots(make)[0]
     old.child = None

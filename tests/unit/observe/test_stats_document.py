@@ -133,6 +133,7 @@ def test_the_queue_stands_where_uwsgi_has_its_own():
 def test_without_a_dispatcher_there_is_no_queue():
     found = document(snapshot(dispatcher=None))
     assert (found["listen_queue"], found["m2serve"]["topology"]) == (0, "direct")
+    assert found["m2serve"]["last_reload"] == ""
     assert found["m2serve"].keys().isdisjoint({"dispatcher", "endpoints"})
 
 
