@@ -57,7 +57,7 @@ def check(settings: Settings, directory: str) -> list[Problem]:
 def doubts(settings: Settings, directory: str) -> list[Problem]:
     """What may be a mistake: it keeps nobody from starting."""
     some = (*_static_places(settings, directory), *_adaptive(settings), *_background(settings, directory))
-    return [*some, *_deeds(settings)]
+    return [*some, *_deeds(settings), *_mules(settings, directory)]
 
 
 def _adaptive(settings: Settings) -> Iterator[Problem]:
@@ -246,3 +246,12 @@ def _background(settings: Settings, directory: str) -> Iterator[Problem]:
             yield Problem((name,), f"the log is a file called {path}; expected its path")
         if path is not None and settings.logto is not None and settings.logto != path:
             yield Problem(("logto",), f"changes nothing: {name} names the log, {path}")
+
+
+def _mules(settings: Settings, directory: str) -> Iterator[Problem]:
+    base = _place(settings, directory, settings.chdir or "")
+    for script in settings.mule:
+        if not script:
+            yield Problem(("mule",), "expected a script: nobody sends messages to mules, so none is started")
+        elif ":" not in script and not os.path.isfile(os.path.join(base, script)):
+            yield Problem(("mule",), f"{script!r} is not there: expected a file, or module:function")

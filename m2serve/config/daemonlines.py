@@ -128,3 +128,16 @@ def _signal(values: dict[str, str], name: str, default: int) -> int:
     if text.isdecimal() and int(text) in {int(one) for one in signal.valid_signals()}:
         return int(text)
     raise ConfigError(f"{name}={text}: expected the number or the name of a signal")
+
+
+class Mule(str):
+    """A script, ``FILE`` or ``MODULE:FUNCTION``; empty: one of uWSGI's that waits for messages."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises: ConfigError: with what was expected."""
+        if "\0" in text:
+            raise ConfigError("expected a file, or module:function")
+        return cls("" if text.strip().lower() in ("true", "1") else text.strip())

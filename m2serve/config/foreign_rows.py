@@ -68,7 +68,8 @@ PROCESSES = (
     _missing("thread-stacksize threads-stacksize", "KIB", "threads have the system's usual stack"),
     _missing("honour-stdin", "", "the application has no standard input"),
     _needless("forkbomb-delay", "SECONDS", "workers that die early are started again ever more slowly"),
-    _needless("mule-reload-mercy emperor-throttle", "SECONDS", "there is nobody to wait for"),
+    _elsewhere("mule-reload-mercy", "SECONDS", "reload-mercy is for mules, too"),
+    _needless("emperor-throttle", "SECONDS", "there is nobody to wait for"),
     _needless("check-interval master-cycle", "SECONDS", "the master wakes when something happens"),
     _needless("py-call-osafterfork py-call-uwsgi-fork-hooks", "", "Python's hooks after a fork always run"),
     _needless("close-on-exec close-on-exec2", "", "no program that the application starts inherits our sockets"),
@@ -126,7 +127,8 @@ LOGGING = (
 SERVICES = (
     _family("hook exec call", "ACTION", "it is not run", Fate.MISSING),
     _missing("legion-attach-daemon", "COMMAND", "the program is not started; attach-daemon does it in every server"),
-    _missing("mule mules farm mule-harakiri", "SCRIPT", "the script is not started; let the service manager do it"),
+    _missing("mules", "N", "nobody sends messages to mules; mule = FILE runs a script"),
+    _missing("farm mule-harakiri", "VALUE", "nobody sends messages to mules; mule = FILE runs a script"),
     _family("spooler", "DIR", "no task is run", Fate.MISSING),
     _family("emperor vassal vassals", "DIR", "no directory is watched; run one m2serve for each file", Fate.MISSING),
     _elsewhere(

@@ -220,7 +220,10 @@ class Actor:
     def _fork(self, child: Child, slot: Slot) -> None:
         if slot.kind is ChildKind.DAEMON:
             child.program = self.daemons[slot.daemon]
-            child.pid, child.output = self.spawner.program(child.program)
+            if child.program.script:
+                child.pid = self.spawner.mule(child.program)
+            else:
+                child.pid, child.output = self.spawner.program(child.program)
         elif slot.kind is ChildKind.DISPATCHER:
             child.pid, child.link = self.spawner.dispatcher()
         elif slot.kind is ChildKind.NURSERY:

@@ -37,6 +37,8 @@ class Program:
     """As people know it."""
     directory: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    of_application: bool = False
+    """It has the application's environment."""
     rights: Privileges = field(default_factory=Privileges)
     address: tuple[str, int] | None = None
     """It is ready when it accepts connections here; None: when it runs."""
@@ -47,6 +49,8 @@ class Program:
     """Between two lives."""
     control: bool = False
     """The server ends with it."""
+    script: str = ""
+    """Of a mule, in place of the arguments."""
     touch: str = ""
     """A file whose change starts it anew."""
     level: Callable[[str], tuple[int, str]] = _as_information
@@ -87,6 +91,12 @@ def attached(settings: Settings) -> list[Program]:
     return [_program(settings, f"daemon {number}", line) for number, line in enumerate(lines, 1)]
 
 
+def mules(settings: Settings) -> list[Program]:
+    """Scripts of the application's."""
+    scripts = [script for script in settings.mule if script]
+    return [Program(f"mule {number}", (), script, script=script) for number, script in enumerate(scripts, 1)]
+
+
 def smart(settings: Settings) -> list[Smart]:
     """Daemons that outlive it. Raises: ConfigError, as `attached`."""
     lines = [line for line in _lines(settings) if line.pidfile]
@@ -103,7 +113,7 @@ def smart(settings: Settings) -> list[Smart]:
 
 def of_shell(settings: Settings, name: str, command: str) -> Program:
     """A command with the application's environment and directory."""
-    return Program(name, (_SHELL, "-c", command), command, settings.chdir, _environment(settings))
+    return Program(name, (_SHELL, "-c", command), command, settings.chdir, of_application=True)
 
 
 def _program(settings: Settings, name: str, line: DaemonLine) -> Program:
@@ -112,18 +122,14 @@ def _program(settings: Settings, name: str, line: DaemonLine) -> Program:
         (_SHELL, "-c", line.command),
         line.command,
         line.chdir or settings.chdir,
-        _environment(settings),
-        named(line.uid, line.gid, f"attach-daemon2 = {line}"),
+        of_application=True,
+        rights=named(line.uid, line.gid, f"attach-daemon2 = {line}"),
         stop_signal=line.stop_signal,
         reload_signal=line.reload_signal or line.stop_signal,
         longest_pause=Seconds(float(line.longest_pause)) if line.longest_pause else LONGEST_DELAY,
         control=line.control,
         touch=line.touch,
     )
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    return {variable.name: variable.value for variable in settings.env}
 
 
 def _lines(settings: Settings) -> Sequence[DaemonLine]:

@@ -35,7 +35,7 @@ from m2serve.master.mode import Mode
 from m2serve.master.overdue import Overdue
 from m2serve.master.pages import PageServer
 from m2serve.master.pidfile import PidFiles
-from m2serve.master.programs import attached, of_mongrel2, smart
+from m2serve.master.programs import attached, mules, of_mongrel2, smart
 from m2serve.master.scores import Scores
 from m2serve.master.service import Service
 from m2serve.master.signals import SignalQueue
@@ -150,7 +150,7 @@ class Server:
             touch.begin(clock())
             size = LogSize(commands, settings.log_maxsize)
             told = Told(self._launch, board, settings.daemonize2 is not None)
-            programs = [*map(of_mongrel2, daemons), *attached(settings)]
+            programs = [*map(of_mongrel2, daemons), *attached(settings), *mules(settings)]
             watches = [Watch(one) for one in smart(settings)]
             scores = Scores(board, node, settings.queue_limit, programs, watches)
             has = Holdings(board, node, scores, fifo, pidfiles, listeners, daemons, front)

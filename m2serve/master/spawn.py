@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
+from m2serve.apps.variables import set_variables
 from m2serve.errors import ExitCode
 from m2serve.ids import Pid
 from m2serve.master import signals
@@ -19,6 +20,7 @@ from m2serve.system.link import Link
 from m2serve.system.parent_death import die_with
 from m2serve.system.privileges import Privileges
 from m2serve.system.title import set_title
+from m2serve.worker.mule import run as run_mule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     DispatcherEntry = Callable[[Settings, Link, NodeFds], int]
     NurseryEntry = Callable[[Settings, Link, NodeFds, int, int], int]
+    MuleEntry = Callable[[Settings, str], int]
     WorkerEntry = Callable[[Settings, Link, NodeFds, WorkerPost], int]
 
 
@@ -39,6 +42,7 @@ class Entries:
     dispatcher: DispatcherEntry
     worker: WorkerEntry
     nursery: NurseryEntry
+    mule: MuleEntry = run_mule
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class Spawner:
             for fd in kept:
                 os.set_inheritable(fd, True)
             _change_user(master, rights)
-            _execute(program)
+            _execute(self.settings, program)
 
         try:
             return _fork(run), reader
@@ -126,6 +130,22 @@ class Spawner:
             raise
         finally:
             os.close(writer)
+
+    def mule(self, program: Program) -> Pid:
+        """Fork a mule, which writes where workers write."""
+        master = os.getpid()
+
+        def body() -> int:
+            signals.reset_for_exec()
+            os.setsid()
+            self.abandon()
+            keep_only(log_fds())
+            _change_user(master, self.rights)
+            set_title(program.name, prefix=self.settings.procname_prefix)
+            signals.unblock_all()
+            return self.entries.mule(self.settings, program.script)
+
+        return _fork(body)
 
     def _fork_linked(
         self, role: str, keep: Callable[[], Iterable[int]], run: Callable[[Link], int]
@@ -164,7 +184,7 @@ class Spawner:
             (smart.program.rights or self.rights).assume()
             if smart.foreground:
                 write(smart.pidfile)
-            _execute(smart.program)
+            _execute(self.settings, smart.program)
 
         pid = _fork(run)
         os.waitpid(pid, 0)
@@ -177,8 +197,10 @@ def _change_user(master: int, rights: Privileges) -> None:
         die_with(master)
 
 
-def _execute(program: Program) -> NoReturn:
+def _execute(settings: Settings, program: Program) -> NoReturn:
     signals.unblock_all()
+    if program.of_application:
+        set_variables(settings, os.getcwd())
     if program.directory is not None:
         os.chdir(program.directory)
     os.execvpe(program.argv[0], program.argv, {**os.environ, **program.environment})

@@ -170,3 +170,36 @@ def test_commands_of_cron(mongrel2: Mongrel2, run: Callable[..., Server], ours: 
     assert server.stop(LONG) == 0
     assert not lives(pid_in(ours / "two"))
     assert "echo never" not in server.log
+
+
+MULE = """
+import os, time
+
+def work():
+    print("mule", os.environ["WORD"], __name__, os.getcwd(), flush=True)
+    with open(__name__, "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    time.sleep(1000)
+
+if __name__ == "__main__":
+    work()
+"""
+
+
+def test_mules(mongrel2: Mongrel2, run: Callable[..., Server], ours: Path) -> None:
+    (ours / "worker.py").write_text(MULE)
+    server = run("mule = worker.py", "mule = worker:work", "mule = true")
+    server.wait_log(r"mule: expected a script: nobody sends messages to mules", LONG)
+    script, function = ours / "__main__", ours / "worker"
+    server.wait_log(rf"^mule speaks __main__ {ours}$", LONG)
+    server.wait_log(rf"^mule speaks worker {ours}$", LONG)
+    wait_until(lambda: pid_in(script) and pid_in(function), LONG, "both have begun")
+    first = pid_in(script), pid_in(function)
+    assert server.pids("mule") == {"mule 1": first[0], "mule 2": first[1]}
+    os.kill(first[1], signal.SIGKILL)
+    wait_until(lambda: pid_in(function) != first[1] and lives(pid_in(function)), LONG, "it is replaced")
+    last = pid_in(script), pid_in(function)
+    assert last[0] == first[0]
+    assert get(mongrel2.address).status == 200
+    assert server.stop(LONG) == 0
+    assert not any(map(lives, last))

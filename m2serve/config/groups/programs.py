@@ -9,6 +9,7 @@ from m2serve.config.daemonlines import (
     ControlDaemonLine,
     DaemonLine,
     KeyedDaemonLine,
+    Mule,
     SmartDaemonLine,
     SmartForegroundLine,
 )
@@ -40,6 +41,11 @@ class ProgramsGroup:
     )
     smart_attach_daemon2: tuple[SmartForegroundLine, ...] = option(
         (), "The same for a command that stays in the foreground.", metavar="PIDFILE COMMAND"
+    )
+    mule: tuple[Mule, ...] = option(
+        (),
+        "Keep this script running as long as the server, in a process with the application's environment.",
+        metavar="FILE|MODULE:FUNCTION",
     )
     cron: tuple[CronLine, ...] = option(
         (),

@@ -13,6 +13,7 @@ from m2serve.config.daemonlines import (
     ControlDaemonLine,
     DaemonLine,
     KeyedDaemonLine,
+    Mule,
     SmartDaemonLine,
     SmartForegroundLine,
 )
@@ -126,3 +127,8 @@ def test_anything_is_a_line_or_a_mistake(text: str, kind: type[CronLine] | type[
         assert str(kind.parse(text)) == text
     except ConfigError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize(("text", "script"), [("a.py", "a.py"), (" a:b ", "a:b"), ("true", ""), ("", ""), ("1", "")])
+def test_a_mule_has_a_script_or_nothing_to_do(text: str, script: str) -> None:
+    assert Mule.parse(text) == script

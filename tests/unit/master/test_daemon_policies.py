@@ -7,6 +7,7 @@ import os
 import pytest
 from boards import NOW, READY, STARTING, Maker
 
+from m2serve.config.daemonlines import Mule
 from m2serve.config.settings import Settings
 from m2serve.config.table import BY_NAME
 from m2serve.ids import Seconds
@@ -15,7 +16,7 @@ from m2serve.master.board import Slot, StopOrder
 from m2serve.master.child import ChildKind, ChildState
 from m2serve.master.daemons import DaemonTouch
 from m2serve.master.policies import boot, daemons, respawn
-from m2serve.master.programs import Program, Smart, attached, smart
+from m2serve.master.programs import Program, Smart, attached, mules, smart
 from m2serve.master.smart import SmartDaemons, Step, Watch, living
 
 
@@ -82,6 +83,7 @@ def test_programs_of_the_settings(monkeypatch):
         ("e", "/run/e.pid", True),
     ]
     assert attached(settings)[0].argv == ("/bin/sh", "-c", "a")
+    assert [(one.name, one.script) for one in mules(Settings(mule=(Mule(), Mule("a.py"))))] == [("mule 1", "a.py")]
 
 
 def parsed(lines):

@@ -1,0 +1,37 @@
+"""Entry of a mule, after the fork: a script of the application's beside its workers."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import runpy
+import sys
+from typing import TYPE_CHECKING
+
+from m2serve.apps.prepare import prepare
+from m2serve.errors import AppLoadError, ExitCode
+
+if TYPE_CHECKING:
+    from m2serve.config.settings import Settings
+
+log = logging.getLogger("m2serve.mule")
+
+
+def run(settings: Settings, script: str) -> int:
+    """Run the script to its end, in the environment of the application; gives the exit code.
+
+    Args: script: a file, or ``module:function``, which is called without arguments.
+    """
+    try:
+        prepare(settings)
+    except AppLoadError as error:
+        log.error("%s: %s", script, error)
+        return ExitCode.APP_LOAD
+    module, separator, function = script.partition(":")
+    if separator and not os.path.exists(script):
+        getattr(importlib.import_module(module), function)()
+    else:
+        sys.argv[:] = [script]
+        runpy.run_path(script, run_name="__main__")
+    return ExitCode.OK
