@@ -129,6 +129,8 @@ class Server:
         daemons: tuple[DaemonSpec, ...] = ()
         node: NodeFds | None = None
         try:
+            if self._rights.chroot is not None:
+                service.notifier.hold()
             self._open_files(listeners, pidfiles, fifo)
             if left is None:
                 front, daemons = self._attach()

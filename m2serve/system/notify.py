@@ -30,6 +30,7 @@ class Notifier:
         self.watchdog = watchdog
         self._address = address
         self._failed = False
+        self._held: socket.socket | None = None
 
     @classmethod
     def take(cls, environment: MutableMapping[str, str], pid: int) -> Notifier:
@@ -45,16 +46,43 @@ class Notifier:
     def __bool__(self) -> bool:
         return self._address is not None
 
+    def hold(self) -> None:
+        """Before the root directory changes: from then on the address leads nowhere."""
+        if self._address is None:
+            return
+        held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            held.connect(self._name)
+            self._held = held
+        except OSError as error:
+            held.close()
+            log.warning("the service manager at %s cannot be told anything: %s", self._address, error)
+
+    def close(self) -> None:
+        """Let go of what is held."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
     def say(self, *words: str) -> None:
         """Send assignments, ``READY=1``, in one datagram. Never waits; a failure is logged once."""
         if self._address is None:
             return
-        name = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)) as sender:
-            try:
-                sender.sendto("\n".join(words).encode("utf-8", "replace"), os.fsencode(name))
-                self._failed = False
-            except OSError as error:
-                if not self._failed:
-                    log.warning("the service manager at %s was not told %s: %s", self._address, words[0], error)
-                self._failed = True
+        data = "\n".join(words).encode("utf-8", "replace")
+        try:
+            if self._held is not None:
+                self._held.send(data)
+            else:
+                kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+                with contextlib.closing(socket.socket(socket.AF_UNIX, kind)) as sender:
+                    sender.sendto(data, self._name)
+            self._failed = False
+        except OSError as error:
+            if not self._failed:
+                log.warning("the service manager at %s was not told %s: %s", self._address, words[0], error)
+            self._failed = True
+
+    @property
+    def _name(self) -> bytes:
+        assert self._address is not None
+        return os.fsencode("\0" + self._address[1:] if self._address.startswith("@") else self._address)

@@ -146,7 +146,8 @@ def named(user: str, group: str, place: str) -> Privileges:
         if uid not in (None, os.getuid()) or (group and gid != os.getgid()):
             raise ConfigError(f"{place}: only root can change its user or group; master-as-root keeps the rights")
         return Privileges()
-    groups = tuple(os.getgrouplist(entry.pw_name, gid)) if entry is not None and gid is not None else ()
+    known = os.getgrouplist(entry.pw_name, gid) if entry is not None and gid is not None else []
+    groups = tuple(dict.fromkeys(known))
     return Privileges(uid, gid, groups, None, _called(uid, gid))
 
 

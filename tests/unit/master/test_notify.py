@@ -27,6 +27,21 @@ def test_words_arrive_in_one_message(manager):
     assert manager.hear(5) == {"READY": "1", "STATUS": "four workers"}
 
 
+def test_a_held_address_is_found_from_another_root(manager, monkeypatch):
+    notifier = Notifier.take({"NOTIFY_SOCKET": manager.address}, 7)
+    notifier.hold()
+    monkeypatch.setattr(notifier, "_address", "/nowhere")
+    notifier.say("READY=1")
+    assert manager.hear(5) == {"READY": "1"}
+    notifier.close()
+    Notifier().hold()
+
+
+def test_nobody_can_be_held(tmp_path, caplog):
+    Notifier(str(tmp_path / "nobody")).hold()
+    assert "cannot be told anything" in caplog.text
+
+
 @pytest.mark.parametrize(
     "variables", [{}, {"WATCHDOG_USEC": "x"}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "8"}]
 )

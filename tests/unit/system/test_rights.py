@@ -12,7 +12,7 @@ import pytest
 from m2serve.config.modes import Mode
 from m2serve.config.settings import Settings
 from m2serve.errors import ConfigError
-from m2serve.system.privileges import Privileges, wanted
+from m2serve.system.privileges import Privileges, named, wanted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,6 +108,28 @@ def test_others_need_root(monkeypatch: pytest.MonkeyPatch, options: dict[str, ob
     become(monkeypatch, 1000, 1000, 44)
     with pytest.raises(ConfigError, match=words):
         wanted(settings(**options))
+
+
+@pytest.mark.parametrize(
+    ("user", "group", "expected"),
+    [
+        ("", "", Privileges()),
+        ("www", "", Privileges(33, 34, (34, 44), None, "www:www")),
+        ("www", "disk", Privileges(33, 6, (6, 34, 44), None, "www:disk")),
+        ("", "disk", Privileges(None, 6, (), None, "disk")),
+    ],
+)
+def test_a_program_of_its_own_user(user: str, group: str, expected: Privileges) -> None:
+    assert named(user, group, "attach-daemon2") == expected
+
+
+def test_a_program_of_a_user_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="attach-daemon2: there is nobody called 'wwww' here"):
+        named("wwww", "", "attach-daemon2")
+    become(monkeypatch, 1000, 1000)
+    assert not named("me", "1000", "attach-daemon2")
+    with pytest.raises(ConfigError, match="only root can change its user or group; master-as-root keeps the rights"):
+        named("www", "", "attach-daemon2")
 
 
 def test_the_kernel_may_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
