@@ -171,6 +171,7 @@ class Server:
                 listener.close()
             fifo.close()
             pidfiles.remove()
+            service.notifier.close()
             if node is not None:
                 node.close()
             self._remove_files(daemons)
