@@ -51,6 +51,8 @@ class Program:
     """The server ends with it."""
     script: str = ""
     """Of a mule, in place of the arguments."""
+    number: int = 0
+    """Of a mule, from 1 on."""
     touch: str = ""
     """A file whose change starts it anew."""
     level: Callable[[str], tuple[int, str]] = _as_information
@@ -94,7 +96,9 @@ def attached(settings: Settings) -> list[Program]:
 def mules(settings: Settings) -> list[Program]:
     """Scripts of the application's."""
     scripts = [script for script in settings.mule if script]
-    return [Program(f"mule {number}", (), script, script=script) for number, script in enumerate(scripts, 1)]
+    return [
+        Program(f"mule {number}", (), script, script=script, number=number) for number, script in enumerate(scripts, 1)
+    ]
 
 
 def smart(settings: Settings) -> list[Smart]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     DispatcherEntry = Callable[[Settings, Link, NodeFds], int]
     NurseryEntry = Callable[[Settings, Link, NodeFds, int, int], int]
-    MuleEntry = Callable[[Settings, str], int]
+    MuleEntry = Callable[[Settings, NodeFds, int, str], int]
     WorkerEntry = Callable[[Settings, Link, NodeFds, WorkerPost], int]
 
 
@@ -139,11 +139,12 @@ class Spawner:
             signals.reset_for_exec()
             os.setsid()
             self.abandon()
-            keep_only(log_fds())
+            # The ledger's file is also that of the locks which applications share.
+            keep_only([*log_fds(), self.node.ledger_fd])
             _change_user(master, self.rights)
             set_title(program.name, prefix=self.settings.procname_prefix)
             signals.unblock_all()
-            return self.entries.mule(self.settings, program.script)
+            return self.entries.mule(self.settings, self.node, program.number, program.script)
 
         return _fork(body)
 

@@ -10,19 +10,25 @@ import sys
 from typing import TYPE_CHECKING
 
 from m2serve.apps.prepare import prepare
+from m2serve.apps.uwsgi import install as uwsgi
+from m2serve.apps.uwsgi.running import Running
 from m2serve.errors import AppLoadError, ExitCode
 
 if TYPE_CHECKING:
     from m2serve.config.settings import Settings
+    from m2serve.transports.node import NodeFds
 
 log = logging.getLogger("m2serve.mule")
 
 
-def run(settings: Settings, script: str) -> int:
+def run(settings: Settings, node: NodeFds, number: int, script: str) -> int:
     """Run the script to its end, in the environment of the application; gives the exit code.
 
-    Args: script: a file, or ``module:function``, which is called without arguments.
+    Args:
+        number: from 1 on.
+        script: a file, or ``module:function``, which is called without arguments.
     """
+    uwsgi.install(Running(settings, node.ledger_fd, node.master, node.started, mule=number))
     try:
         prepare(settings)
     except AppLoadError as error:

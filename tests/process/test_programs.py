@@ -173,10 +173,10 @@ def test_commands_of_cron(mongrel2: Mongrel2, run: Callable[..., Server], ours: 
 
 
 MULE = """
-import os, time
+import os, time, uwsgi
 
 def work():
-    print("mule", os.environ["WORD"], __name__, os.getcwd(), flush=True)
+    print("mule", uwsgi.mule_id(), os.environ["WORD"], __name__, os.getcwd(), flush=True)
     with open(__name__, "a") as file:
         file.write(f"{os.getpid()}\\n")
     time.sleep(1000)
@@ -191,8 +191,8 @@ def test_mules(mongrel2: Mongrel2, run: Callable[..., Server], ours: Path) -> No
     server = run("mule = worker.py", "mule = worker:work", "mule = true")
     server.wait_log(r"mule: expected a script: nobody sends messages to mules", LONG)
     script, function = ours / "__main__", ours / "worker"
-    server.wait_log(rf"^mule speaks __main__ {ours}$", LONG)
-    server.wait_log(rf"^mule speaks worker {ours}$", LONG)
+    server.wait_log(rf"^mule 1 speaks __main__ {ours}$", LONG)
+    server.wait_log(rf"^mule 2 speaks worker {ours}$", LONG)
     wait_until(lambda: pid_in(script) and pid_in(function), LONG, "both have begun")
     first = pid_in(script), pid_in(function)
     assert server.pids("mule") == {"mule 1": first[0], "mule 2": first[1]}

@@ -39,8 +39,8 @@ _ONE_OF_THEM = re.compile("worker[1-9][0-9]{0,5}")
 _REASONS = {
     "cache": "there is no cache; use one between processes, Redis for instance",
     "spool": "there is no spooler; use a task queue",
-    "mule": "there are no mules",
-    "farm": "there are no mules",
+    "mule": "nobody sends messages to mules",
+    "farm": "nobody sends messages to mules",
     "queue": "there is no shared memory for applications",
     "sharedarea": "there is no shared memory for applications",
     "metric": "there are no metrics; see the option stats",
@@ -99,8 +99,8 @@ class Uwsgi(types.ModuleType):
         return self._running.worker
 
     def mule_id(self) -> int:
-        """0: there are no mules."""
-        return 0
+        """Number of this mule, from 1 on; 0 in workers."""
+        return self._running.mule
 
     def masterpid(self) -> int:
         """Pid of the master."""

@@ -36,6 +36,8 @@ class Running:
     started: float
     worker: int = 0
     """0 where the application is loaded before the workers are forked."""
+    mule: int = 0
+    """In a mule, its number."""
     total: Callable[[], int] = lambda: 0
     """Requests that all workers have served."""
     request: Callable[[], int | None] = _nowhere
