@@ -61,7 +61,7 @@ _STATIC_CACHE = "static-cache-paths static-cache-paths-name"
 _STATIC_MODE = "file-serve-mode fileserve-mode"
 _RELOADS = """
     reload-on-fd brutal-reload-on-fd fs-brutal-reload fs-signal touch-exec touch-signal
-    touch-spoolers-reload propagate-touch py-auto-reload-ignore python-auto-reload
+    touch-spoolers-reload propagate-touch
 """
 _TIMERS = "signal-timer timer signal-rbtimer rbtimer cron-legion unique-cron-legion unique-legion-cron"
 _REFORKS = "refork re-fork refork-as-root re-fork-as-root refork-post-jail re-fork-post-jail no-server shutdown-sockets"

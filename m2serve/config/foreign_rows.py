@@ -62,7 +62,6 @@ PROCESSES = (
     _needless("drop-after-init", "", "the user changes when all is made that root has to make"),
     _missing("harakiri-queue-threshold", "N", "harakiri comes however short the queue is"),
     _missing("touch-mules-reload fs-reload", "PATH", "only touch-reload and HUP reload"),
-    _missing("py-autoreload py-auto-reload python-autoreload", "SECONDS", "changed code is not noticed; HUP reloads"),
     _missing("reload-os-env", "", "the environment stays that of the start"),
     _missing("procname procname-append procname-master procname-prefix-spaced", "TEXT", "titles keep their form"),
     _missing("thread-stacksize threads-stacksize", "KIB", "threads have the system's usual stack"),

@@ -91,6 +91,8 @@ class Board:
     """New generations have a nursery."""
     unfit: str = ""
     """Why they have none any more, although the settings want one."""
+    sources: set[str] = field(default_factory=set)
+    """Files of modules that workers and nurseries have named, for py-autoreload."""
     slots: list[Slot] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
     """Live ones, those that have left their slot (draining) included."""

@@ -96,6 +96,8 @@ class Inbox:
                     pass  # it has been heard
                 case (ChildKind.NURSERY, Verb.UNFIT):
                     self._unfit(child, message, now)
+                case (ChildKind.WORKER | ChildKind.NURSERY, Verb.FILES):
+                    self.board.sources.update(str(file) for file in message.payload["files"])
                 case (ChildKind.WORKER, Verb.BORN):
                     self._born(child, message, now)
                 case (ChildKind.WORKER, Verb.LEAVING):

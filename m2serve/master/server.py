@@ -17,6 +17,7 @@ from m2serve.errors import ConfigError, ExitCode
 from m2serve.master import report
 from m2serve.master.act import Actor
 from m2serve.master.agreement import agree
+from m2serve.master.autoreload import Autoreload
 from m2serve.master.bequest import slot_of
 from m2serve.master.board import Board, Slot
 from m2serve.master.census import Census, algorithm, crowd
@@ -156,9 +157,12 @@ class Server:
             watches = [Watch(one) for one in smart(settings)]
             scores = Scores(board, node, settings.queue_limit, programs, watches)
             has = Holdings(board, node, scores, fifo, pidfiles, listeners, daemons, front)
+            attachments: list[Attachment] = [pidfiles, fifo, touch, size, service, told]
+            if settings.py_autoreload:
+                attachments.append(Autoreload(settings.py_autoreload, board, commands))
             if left is None:
                 perform_all(settings, "master_start")
-            code = self._serve(settings, has, commands, [pidfiles, fifo, touch, size, service, told], service)
+            code = self._serve(settings, has, commands, attachments, service)
             try_all(settings, "as_user_atexit")
             self._launch.failed(code, f"the server ended with exit code {int(code)}; its log says why")
             return code

@@ -39,6 +39,7 @@ class Verb(Enum):
     UNFIT = "UNFIT"
     BORN = "BORN"
     RENEW = "RENEW"
+    FILES = "FILES"
     # master to child
     DRAIN = "DRAIN"
     STOP = "STOP"

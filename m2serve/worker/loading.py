@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from m2serve.apps.mounts import Mounts, load_all
 from m2serve.apps.prepare import prepare, settle
+from m2serve.apps.sources import Sources
 from m2serve.apps.uwsgi import install as uwsgi
 from m2serve.apps.uwsgi.running import Running
 from m2serve.errors import AppLoadError, ConfigError
@@ -49,6 +50,10 @@ class Loaded:
     """What the application is told about us when it asks."""
     sinks: Sequence[Sink]
     """Where lines about requests go."""
+    sources: Sources | None
+    """Names the files of what was imported, if somebody watches them."""
+    files: Sequence[str]
+    """Those it has named so far."""
 
 
 def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
@@ -64,6 +69,8 @@ def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
     base = os.path.join(start, settings.chdir or "")  # the application may go elsewhere
     started = time.monotonic()
     failure: dict[str, str] = {}
+    sources = Sources(settings.py_auto_reload_ignore) if settings.py_autoreload else None
+    files: list[str] = []
     try:
         prepare(settings)
         _perform(settings, "pre_app")
@@ -75,11 +82,13 @@ def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
         text = "".join(traceback.format_exception(type(cause), cause, cause.__traceback__))
         failure = {"summary": str(error), "traceback": text}
         mounts = Mounts([("", _no_application)])
+        files += sources.of_failure(cause) if sources is not None else ()
     # What was loaded lives as long as the process. No collection need walk it, or touch, and so unshare, its pages.
     gc.freeze()
     reclaim()  # an application that configures logging silences loggers that are there already
+    files += sources.fresh() if sources is not None else ()
     handled = frozenset(number for number, handler in handlers.items() if signal.getsignal(number) is not handler)
-    return Loaded(mounts, time.monotonic() - started, failure, handled, start, base, running, sinks)
+    return Loaded(mounts, time.monotonic() - started, failure, handled, start, base, running, sinks, sources, files)
 
 
 def _perform(settings: Settings, point: str) -> None:

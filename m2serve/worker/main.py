@@ -32,6 +32,7 @@ from m2serve.transports.ledger import Ledger
 from m2serve.transports.responder import Responder
 from m2serve.transports.sheet import Sheet
 from m2serve.wire.link import Verb
+from m2serve.worker import imports
 from m2serve.worker.cycle import Cycle
 from m2serve.worker.harakiri import Harakiri
 from m2serve.worker.loading import SIGNALS, load
@@ -73,7 +74,9 @@ def run(
     sheet.head[sheets.LISTENS] = 1
     hooks("fork", worker=post.worker, key=post.key)
     try_all(settings, "post_fork")
-    loaded = loaded or load(settings, node, post.worker)
+    if loaded is None:
+        loaded = load(settings, node, post.worker)
+        imports.tell(link, loaded.files)
     running = loaded.running
     running.worker = post.worker
     if loaded.failure:
@@ -157,6 +160,8 @@ def run(
     service.judge(harakiri, succeed)
     if settings.py_tracebacker is not None:
         service.tell_stacks(Tracebacker(os.path.join(loaded.start, f"{settings.py_tracebacker}{post.worker}")))
+    if loaded.sources is not None:
+        imports.follow(link, loaded.sources, settings.py_autoreload)
     hooks("ready", worker=post.worker)
     link.send(
         Verb.READY,

@@ -24,7 +24,7 @@ from m2serve.transports import sheet as sheets
 from m2serve.transports.node import WorkerPost
 from m2serve.transports.sheet import Sheet
 from m2serve.wire.link import Verb
-from m2serve.worker import main
+from m2serve.worker import imports, main
 from m2serve.worker.loading import load
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def run(settings: Settings, link: Link, node: NodeFds, master: int, sheet_fd: in
     Sheet(sheet_fd, 1).head[sheets.LISTENS] = 1
     before = sockets()
     loaded = load(settings, node)
+    imports.tell(link, loaded.files)
     if loaded.failure:
         link.send(Verb.FAILED, loaded.failure)
         if settings.need_app:

@@ -1,9 +1,11 @@
+# ruff: noqa: RUF009 - option() makes a dataclass field, it shares no default.
 """Options about the master process"""
 
 # Annotations are read at run time: no postponed evaluation in this directory.
 from dataclasses import dataclass
 
 from m2serve.config.option import compatible, option
+from m2serve.ids import Seconds
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,15 @@ class MasterGroup:
     )
     touch_logrotate: tuple[str, ...] = option(
         (), "File whose change gives the log file another name, and opens a new one.", metavar="FILE"
+    )
+    py_autoreload: Seconds = option(
+        Seconds(0),
+        "Look every so many seconds whether a module that the application has imported has changed, and reload; for "
+        "development. 0: never.",
+        names=("py-auto-reload", "python-autoreload", "python-auto-reload"),
+    )
+    py_auto_reload_ignore: tuple[str, ...] = option(
+        (), "Module whose changes count for nothing, with all below it.", metavar="MODULE"
     )
     die_on_term: bool = option(True, "TERM stops the server; with false it is a brutal reload, as in uWSGI 2.0.")
     exit_on_reload: bool = option(False, "Stop with exit code 0, gracefully, where a reload is asked for.")
