@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parent
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 class Roles(NamedTuple):
