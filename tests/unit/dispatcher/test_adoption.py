@@ -334,3 +334,20 @@ def test_a_worker_with_drains_that_died_meanwhile(life):
 
 def crew_frame(envelope):
     return zmtp.frame_header(len(envelope)) + envelope
+
+
+@pytest.mark.parametrize(("road", "pinned"), [(cards.ANY_ROAD, False), (cards.OWN_ROAD, True)])
+def test_a_connection_that_pipelined_keeps_its_worker(life, road, pinned):
+    """Its last answer is over, and had left by the worker's own responder: the next one leaves by that, too."""
+    (one,) = life.requests(1)
+    life.fill(one, 0)
+    at = life.card.base(0)
+    life.card.words[at + cards.ROAD] = road
+    life.card.words[at + cards.STATE] = cards.ANSWERING
+    heir = life.heir()
+    life.say(heir, (Word.HELLO,), (Word.SYNC, 0, 0, 1))
+    life.node.send(message(1))
+    wait_readable(heir._intakes[0].sock)
+    heir._on_pull(0)
+    (taken,) = heir._router.crews[0].running.values()
+    assert (taken.conn, taken.road == cards.OWN_ROAD) == (b"1", pinned)
