@@ -49,27 +49,27 @@ def test_a_stuck_request_is_answered_and_the_others_finish(
         server.wait_log("begun /beside/2.5")
         assert b"function = beside line = time.sleep(" in told_by(tmp_path / "tb.1")
         # one of the two that follow may find the worker leaving, and be served by its successor
-        half = pool.submit(get, mongrel2.address, "/half/2")
+        half = pool.submit(get, mongrel2.address, "/half/5")
         with Connection(mongrel2.address) as stuck:
-            answer = stuck.request("/wait/2")
+            answer = stuck.request("/wait/5")
             assert (answer.status, answer.get("connection")) == (504, "close")
             (request_id,) = [line.split()[-1] for line in answer.text.splitlines() if "request id" in line]
-            told = server.wait_log(rf"HARAKIRI: worker 1 \(pid: \d+\) core \d: GET '/wait/2' id={request_id} .*504$")
+            told = server.wait_log(rf"HARAKIRI: worker 1 \(pid: \d+\) core \d: GET '/wait/5' id={request_id} .*504$")
             server.wait_log(r"tests/apps/stuck.py\", line \d+, in wait_here\n", after=told.start())
             server.wait_log(r"HARAKIRI: -- wchan> ", after=told.start())
-            server.wait_log(r"GET /wait/2 => .*\(HTTP/1.1 504\)")
+            server.wait_log(r"GET /wait/5 => .*\(HTTP/1.1 504\)")
             assert stuck.read_to_end(10) == b"", "nothing is answered twice"
             server.wait_log("came back")
         with pytest.raises(Closed) as broken:
             half.result(20)
         assert broken.value.partial == b"first"
-        server.wait_log(r"'/half/2' .*: connection closed, its answer had begun$")
+        server.wait_log(r"'/half/5' .*: connection closed, its answer had begun$")
         assert beside.result(20).text == str(old)
         server.wait_log(rf"worker 1 DRAINING -> DEAD \(exit code 0\) pid={old}")
-        wait_until(lambda: harakiris(stats) == 2, 10, "both are counted")
+        wait_until(lambda: harakiris(stats) == 2, 20, "both are counted")
 
         # no thread of a worker runs while C code keeps the lock: it can neither answer nor let others finish
-        wait_until(lambda: len(server.pids("worker")) == 1, 10, "only the last successor is left")
+        wait_until(lambda: len(server.pids("worker")) == 1, 20, "only the last successor is left")
         new = server.pids("worker")["worker 1"]
         beside = pool.submit(get, mongrel2.address, "/beside/50")
         server.wait_log("begun /beside/50")
@@ -79,7 +79,7 @@ def test_a_stuck_request_is_answered_and_the_others_finish(
         server.wait_log(r"tests/apps/stuck.py\", line \d+ in lock\n", after=told.start())
         server.wait_log("request answered 504 .*harakiri")
         assert get(mongrel2.address, "/").status == 200
-        wait_until(lambda: harakiris(stats) == 3, 10, "it is counted, too")
+        wait_until(lambda: harakiris(stats) == 3, 20, "it is counted, too")
 
 
 def test_in_the_direct_topology_another_thread_goes_on(mongrel2: Mongrel2, serve: Callable[..., Server]) -> None:

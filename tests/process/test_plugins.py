@@ -41,7 +41,7 @@ def test_every_moment_has_its_process(mongrel2: Mongrel2, serve: Callable[..., S
         return [one for line in file.read_text().splitlines() if (one := json.loads(line))["moment"] == moment]
 
     def wait(moment: str, count: int) -> list[dict[str, Any]]:
-        wait_until(lambda: len(seen(moment)) >= count, 15, f"{count} times {moment}")
+        wait_until(lambda: len(seen(moment)) >= count, 20, f"{count} times {moment}")
         return seen(moment)
 
     # The file is there: workers that are ready have written into it.

@@ -95,8 +95,8 @@ def test_everything_runs_as_the_user(
         *("--stats", str(home / "stats"), "--master-fifo", str(home / "fifo")),
         *("--logto", str(log), "--logfile-chown", "--logfile-chmod", "604", "--touch-logreopen", str(touched)),
     )
-    wait_until(lambda: log.exists() and "all 2 workers ready" in log.read_text(), 15, "ready")
-    wait_until((home / "pid3").exists, 10, "the last pid file")
+    wait_until(lambda: log.exists() and "all 2 workers ready" in log.read_text(), 20, "ready")
+    wait_until((home / "pid3").exists, 20, "the last pid file")
     assert json.loads(get(mongrel2.address, "/env").body)["cwd"] == str(home)
     children = [child.pid for child in psutil.Process(server.pid).children()]
     assert len(children) == 4, "dispatcher, nursery, workers"
@@ -113,14 +113,14 @@ def test_everything_runs_as_the_user(
 
     worker = server.pids("worker")["worker 1"]
     os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: len(server.pids("worker")) == 2 and worker not in server.pids("worker").values(), 10, "respawn")
+    wait_until(lambda: len(server.pids("worker")) == 2 and worker not in server.pids("worker").values(), 20, "respawn")
     assert all(is_somebody(pid) for pid in server.pids().values())
 
     log.rename(home / "old")
     touched.write_text("now")
-    wait_until(log.exists, 10, "a new log")
+    wait_until(log.exists, 20, "a new log")
     assert log.stat().st_uid == NOBODY
-    wait_until(lambda: get(mongrel2.address).status == 200 and "GET /" in log.read_text(), 10, "a line in it")
+    wait_until(lambda: get(mongrel2.address).status == 200 and "GET /" in log.read_text(), 20, "a line in it")
     assert server.stop() == 0
     assert sorted(path.name for path in home.iterdir()) == ["log", "old", "touched"]
 
@@ -166,7 +166,7 @@ def test_the_master_may_stay_root(
     assert not pidfile.exists()
     server = start_server(*args).wait_ready()
     server.kill_master()
-    wait_until(lambda: not server.strays(), 5, "they die with it, though they are somebody else's")
+    wait_until(lambda: not server.strays(), 20, "they die with it, though they are somebody else's")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_the_background(mongrel2: Mongrel2, start_server: Callable[..., Server],
         assert facts(pid)["Umask"] == "0000"
         assert get(mongrel2.address).text == "hello\n"
         assert start_server("--stop", str(pidfile)).wait() == 0
-        wait_until(lambda: not psutil.pid_exists(pid), 10, "it stops")
+        wait_until(lambda: not psutil.pid_exists(pid), 20, "it stops")
         assert not pidfile.exists()
         assert "goodbye: exit code 0" in log.read_text()
     finally:

@@ -75,7 +75,7 @@ def test_files_are_served_without_the_application(
             other = connection.request(path)
             assert (other.status, b"root:" in other.body) == (404, False), path
         assert connection.request("/").body == b"hello\n"
-    wait_until(lambda: served(tmp_path / "stats") == 5, 10, "five static requests in the statistics")
+    wait_until(lambda: served(tmp_path / "stats") == 5, 20, "five static requests in the statistics")
 
 
 def test_a_file_that_shrinks_closes_the_connection(
@@ -85,7 +85,7 @@ def test_a_file_that_shrinks_closes_the_connection(
     server = serve(front, processes=1, threads=1, options=("--check-static", str(files)))
     with Connection(front.address, 25) as connection:
         connection.send(request_bytes("/large"))
-        wait_until(lambda: b"200 OK" in connection.socket.recv(200, socket.MSG_PEEK), 10, "the head")
+        wait_until(lambda: b"200 OK" in connection.socket.recv(200, socket.MSG_PEEK), 20, "the head")
         os.truncate(files / "large", 100_000)
         with pytest.raises(Closed):
             connection.read()

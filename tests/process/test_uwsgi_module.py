@@ -68,6 +68,6 @@ def test_an_application_that_imports_uwsgi(
     # when the worker that minds the timers ends, another one does
     get(mongrel2.address, "/reload")
     server.wait_log("generation 2 STARTING -> SERVING", 20)
-    wait_until(lambda: not set(lines(tmp_path / "ticks")[-1:]) <= pids, 15, "ticks in a new worker")
-    wait_until(lambda: pids & set(lines(tmp_path / "ends")), 15, "the end of an old worker")
+    wait_until(lambda: not set(lines(tmp_path / "ticks")[-1:]) <= pids, 20, "ticks in a new worker")
+    wait_until(lambda: pids & set(lines(tmp_path / "ends")), 20, "the end of an old worker")
     assert server.stop() == 0

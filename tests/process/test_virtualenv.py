@@ -72,7 +72,7 @@ def test_packages_of_an_environment(mongrel2: Mongrel2, start_server: Callable[.
 def test_an_environment_of_another_version_starts_nothing(start_server: Callable[..., Server], tmp_path: Path) -> None:
     (tmp_path / "lib" / "python3.1" / "site-packages").mkdir(parents=True)
     (tmp_path / "pyvenv.cfg").write_text("version = 3.1.4\n")
-    door = ("--zeromq", "tcp://127.0.0.1:19997,tcp://127.0.0.1:19996", "--module", "probe")
+    door = ("--zeromq", "tcp://127.0.0.1:1,tcp://127.0.0.1:2", "--module", "probe")
     server = start_server(*door, "-H", str(tmp_path))
     assert server.wait(25) == 1
     assert "command line: virtualenv: " in server.log
