@@ -36,7 +36,11 @@ def mixed(first: int) -> list[tuple[str, int]]:
     return asked
 
 
-@pytest.mark.parametrize(("scheme", "flow"), [("tcp", 0), ("ipc", 0), ("tcp", 1)])
+# without flow control Mongrel2 cuts off a client that is slower than we take it for
+@pytest.mark.parametrize(
+    ("scheme", "flow"),
+    [pytest.param("tcp", 0, marks=pytest.mark.alone), pytest.param("ipc", 0, marks=pytest.mark.alone), ("tcp", 1)],
+)
 def test_fifty_in_one_write_are_answered_in_order(
     start_mongrel2: Callable[..., Mongrel2], serve: Callable[..., Server], scheme: str, flow: int
 ) -> None:
