@@ -189,6 +189,8 @@ class Router:
         conn = taken.conn
         intake.live.append(taken)
         first = intake.current.get(conn)
+        if first is not None and self.waiting >= self._limit and self.collect():
+            first = intake.current.get(conn)  # it may be over
         if first is not None:
             self._hold(first, taken)
             return
@@ -267,7 +269,9 @@ class Router:
             before.doomed = True
             before.streaming |= taken.streaming
             return
-        if first.doomed or len(first.held) >= _HELD_MOST or self.waiting >= self._limit:
+        # Whoever may have the answer already has pipelined nothing: a full queue is no reason to close on him.
+        answered = not first.held and first.crew is not None and first.crew.has_begun_to_answer(first)
+        if first.doomed or len(first.held) >= _HELD_MOST or (self.waiting >= self._limit and not answered):
             taken.state = State.OVER
             taken.intake.ring.take(taken.frame)
             first.streaming |= taken.streaming

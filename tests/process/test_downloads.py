@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from support.http import Connection, get, request_bytes
+from support.http import Closed, Connection, Response, get, request_bytes
 from support.server import APPS, wait_until
 
 sys.path.insert(0, str(APPS))
@@ -80,7 +80,6 @@ def temporary_files(server: Server, worker: str = "worker 1") -> list[str]:
     return [link for link in found if link.startswith(str(server.temporary))]
 
 
-# without flow control Mongrel2 cuts off a client that is slower than we take it for
 ALONE = pytest.mark.alone
 
 
@@ -93,15 +92,30 @@ def test_every_byte_arrives(
     flowing = front == "flow control"
     mongrel2 = start_mongrel2(settings=FLOW if flowing else {}, protocol="tnetstring" if flowing else "json")
     serve(mongrel2, module="downloads", options=("--zeromq-direct",) if front == "direct" else ())
+
+    kept: list[Connection] = []
+
+    def ask(target: str) -> Response:
+        """Over one connection; but without flow control Mongrel2 cuts off whoever is slower than we take him for."""
+        for again in range(1 if flowing else 5, 0, -1):
+            if not kept:
+                kept.append(Connection(mongrel2.address, 25))
+            try:
+                return kept[0].request(target)
+            except Closed:
+                kept.pop().close()
+                if again == 1:
+                    raise
+        raise AssertionError
+
     for size in (65_536, 1 << 20, LARGE):
         expected, path = digest(size), write_file(tmp_path / f"{size}", size)
-        with Connection(mongrel2.address, 25) as connection:
-            for how in ("list", "generate", "file"):
-                for length in ("length=1&", ""):
-                    response = connection.request(f"/{how}/{size}?{length}file={path}")
-                    what = f"{how} {size} {length}"
-                    assert len(response.body) == size, what
-                    assert hashlib.sha256(response.body).digest() == expected, what
+        for how in ("list", "generate", "file"):
+            for length in ("length=1&", ""):
+                response = ask(f"/{how}/{size}?{length}file={path}")
+                what = f"{how} {size} {length}"
+                assert len(response.body) == size, what
+                assert hashlib.sha256(response.body).digest() == expected, what
 
 
 @pytest.mark.parametrize("how", ["list", "generate", "file"])

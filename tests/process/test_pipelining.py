@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.http import Connection, request_bytes
+from support.http import Closed, Connection, request_bytes
 from support.load import Load
 
 if TYPE_CHECKING:
@@ -36,7 +36,18 @@ def mixed(first: int) -> list[tuple[str, int]]:
     return asked
 
 
-# without flow control Mongrel2 cuts off a client that is slower than we take it for
+def ask(mongrel2: Mongrel2, asked: list[tuple[str, int]]) -> None:
+    """All in one write, and every answer in its place."""
+    with Connection(mongrel2.address) as client:
+        client.send(b"".join(request_bytes(path) for path, _ in asked))
+        for path, size in asked:
+            response = client.read()
+            assert response.status == 200, (path, response)
+            assert len(response.body) == size, path
+            if not path.startswith("/big"):
+                assert response.body.startswith(path.encode())
+
+
 @pytest.mark.parametrize(
     ("scheme", "flow"),
     [pytest.param("tcp", 0, marks=pytest.mark.alone), pytest.param("ipc", 0, marks=pytest.mark.alone), ("tcp", 1)],
@@ -51,15 +62,14 @@ def test_fifty_in_one_write_are_answered_in_order(
         Load(mongrel2.address, "/pieces/2/40000/load", clients=1) as large,
     ):
         small.more(50)
-        for first in (0, 100, 200):
-            asked = mixed(first)
-            with Connection(mongrel2.address) as client:
-                client.send(b"".join(request_bytes(path) for path, _ in asked))
-                for path, size in asked:
-                    response = client.read()
-                    assert response.status == 200, (path, response)
-                    assert len(response.body) == size, path
-                    if not path.startswith("/big"):
-                        assert response.body.startswith(path.encode())
+        rounds, cuts = 0, 0
+        while rounds < 3:
+            try:
+                ask(mongrel2, mixed(100 * rounds))
+                rounds += 1
+            except Closed:
+                # without flow control Mongrel2 cuts off whoever is slower than we take him for
+                cuts += 1
+                assert not flow and cuts < 5
         large.more(5)
     assert set(small.summary()) == set(large.summary()) == {"200"}, (small.summary(), large.summary())

@@ -221,6 +221,42 @@ def test_the_queue_limit(house):
     house.settled()
 
 
+@pytest.mark.parametrize("seen", [False, True], ids=["answering", "over"])
+def test_a_full_queue_closes_on_nobody_who_has_his_answer(house, seen):
+    house.build(1)
+    a = house.worker()
+    running, waiting = house.arrive(1), house.arrive(2)
+    a.run(running, cards.ANSWERING)
+    if seen:
+        a.finish(running)
+    following = house.arrive(1)
+    if not seen:
+        assert following.state is State.HELD
+        a.finish(running)
+        house.router.collect()
+    for one in (following, waiting):
+        if one.state is State.HANDED:
+            a.finish(one)
+            house.router.collect()
+    assert waiting.state is State.OVER
+    assert following.state in (State.HANDED, State.OVER)
+    assert house.closed == house.refused == []
+    assert house.router.waiting == 0
+
+
+def test_one_who_does_not_wait_for_his_answer_is_closed_by_a_full_queue(house):
+    house.build(1)
+    a = house.worker()
+    running, waiting = house.arrive(1), house.arrive(2)
+    assert house.arrive(1).state is State.OVER
+    a.finish(running)
+    house.router.collect()
+    assert house.closed == [running]
+    a.finish(waiting)
+    house.router.collect()
+    house.settled()
+
+
 def test_threads_that_are_free_again_count_before_the_queue_limit(house):
     house.build(1)
     a = house.worker(2)
