@@ -18,6 +18,7 @@ from m2serve.config.outside import Outside
 from m2serve.config.report import as_ini, check_report
 from m2serve.config.settings import examine, load
 from m2serve.dispatcher import main as dispatcher
+from m2serve.emperor.main import Emperor
 from m2serve.errors import ConfigError, ExitCode
 from m2serve.master import client, heritage
 from m2serve.master.agreement import agree
@@ -28,7 +29,7 @@ from m2serve.observe import log
 from m2serve.observe.sinks import EachProcess, sink
 from m2serve.plugin import loader
 from m2serve.system import privileges, rlimits
-from m2serve.system.background import Launch, enter
+from m2serve.system.background import VASSAL, Launch, enter
 from m2serve.system.start import Start
 from m2serve.worker import main as worker
 from m2serve.worker import nursery
@@ -82,6 +83,8 @@ def main(argv: Sequence[str]) -> int:
             _complain(str(error))
         return ExitCode.CONFIG
     _log(settings)
+    if settings.emperor:
+        return Emperor(settings, rights, launch).run()
     entries = Entries(dispatcher.run, partial(worker.run, hooks=hooks), partial(nursery.run, hooks=hooks))
     return Server(settings, entries, rights, launch, hooks, start, left).run()
 
@@ -175,7 +178,7 @@ def entry() -> None:
 
 def _leave_terminal(settings: Settings) -> Launch:
     """Into the background, where that is asked for. Raises: ConfigError: there is no process to be had."""
-    background = settings.daemonize or settings.daemonize2
+    background = (settings.daemonize or settings.daemonize2) and VASSAL not in os.environ
     if settings.umask is not None:
         os.umask(settings.umask)
     elif background:

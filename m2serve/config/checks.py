@@ -36,6 +36,8 @@ def check(settings: Settings, directory: str) -> list[Problem]:
     Args:
         directory: where the server was started; relative paths start there, or at ``chdir``.
     """
+    if settings.emperor:
+        return [problem for examine in (_emperor, _files, _privileges) for problem in examine(settings, directory)]
     checks: tuple[Callable[[Settings, str], Iterator[Problem]], ...] = (
         _application,
         _loading,
@@ -57,7 +59,7 @@ def check(settings: Settings, directory: str) -> list[Problem]:
 def doubts(settings: Settings, directory: str) -> list[Problem]:
     """What may be a mistake: it keeps nobody from starting."""
     some = (*_static_places(settings, directory), *_adaptive(settings), *_background(settings, directory))
-    return [*some, *_deeds(settings), *_mules(settings, directory)]
+    return [*_vassals(settings, directory), *some, *_deeds(settings), *_mules(settings, directory)]
 
 
 def _adaptive(settings: Settings) -> Iterator[Problem]:
@@ -96,6 +98,16 @@ def _deeds(settings: Settings) -> Iterator[Problem]:
                     yield Problem((name,), f"{deed}: not in this version: it is not done")
 
 
+def _vassals(settings: Settings, directory: str) -> Iterator[Problem]:
+    for place in settings.emperor:
+        if not any(sign in place for sign in "*?[") and not os.path.isdir(os.path.join(directory, place)):
+            yield Problem(("emperor",), f"{place!r}: no such directory yet")
+    for name in ("vassals_include", "vassals_inherit"):
+        for file in getattr(settings, name):
+            if not os.path.isfile(os.path.join(directory, file)):
+                yield Problem((name,), f"{file!r}: no such file yet; vassals cannot start without it")
+
+
 def _static_places(settings: Settings, directory: str) -> Iterator[Problem]:
     """A directory may be filled later, but one that is not there is mostly a slip."""
     base = os.path.join(directory, settings.chdir or "")
@@ -128,6 +140,18 @@ def _harakiri(settings: Settings, directory: str) -> Iterator[Problem]:
     if number not in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}:
         expected = f"{number}: expected the number of a signal that a process can catch"
         yield Problem(("harakiri_graceful_signal",), expected)
+
+
+def _emperor(settings: Settings, directory: str) -> Iterator[Problem]:
+    for name in ("module", "wsgi_file", "mount", "zeromq", "with_mongrel2", "mongrel2_config"):
+        if getattr(settings, name):
+            yield Problem((name, "emperor"), "an emperor serves nothing itself: expected it in a vassal's file")
+    for place in settings.emperor:
+        if place.startswith(("zmq://", "amqp://", "mongodb://", "pg://", "ldap://")):
+            yield Problem(("emperor",), f"{place!r}: expected a directory or a pattern of files")
+    for value in settings.vassal_set:
+        if "=" not in value:
+            yield Problem(("vassal_set",), f"{value!r}: expected name=value")
 
 
 def _application(settings: Settings, directory: str) -> Iterator[Problem]:

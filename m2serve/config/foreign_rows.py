@@ -68,7 +68,6 @@ PROCESSES = (
     _missing("honour-stdin", "", "the application has no standard input"),
     _needless("forkbomb-delay", "SECONDS", "workers that die early are started again ever more slowly"),
     _elsewhere("mule-reload-mercy", "SECONDS", "reload-mercy is for mules, too"),
-    _needless("emperor-throttle", "SECONDS", "there is nobody to wait for"),
     _needless("check-interval master-cycle", "SECONDS", "the master wakes when something happens"),
     _needless("py-call-osafterfork py-call-uwsgi-fork-hooks", "", "Python's hooks after a fork always run"),
     _needless("close-on-exec close-on-exec2", "", "no program that the application starts inherits our sockets"),
@@ -129,7 +128,7 @@ SERVICES = (
     _missing("mules", "N", "nobody sends messages to mules; mule = FILE runs a script"),
     _missing("farm mule-harakiri", "VALUE", "nobody sends messages to mules; mule = FILE runs a script"),
     _family("spooler", "DIR", "no task is run", Fate.MISSING),
-    _family("emperor vassal vassals", "DIR", "no directory is watched; run one m2serve for each file", Fate.MISSING),
+    _family("emperor vassal vassals", "DIR", "an emperor of m2serve has no such setting", Fate.MISSING),
     _elsewhere(
         "zerg zerg-server zerg-pool", "ADDRESS", "start a second m2serve with the same zeromq: both get requests"
     ),

@@ -14,6 +14,7 @@ from m2serve.config.chosen import Chosen, choose
 from m2serve.config.expander import Expander
 from m2serve.config.groups.app import AppGroup
 from m2serve.config.groups.cheaper import CheaperGroup
+from m2serve.config.groups.emperor import EmperorGroup
 from m2serve.config.groups.hooks import HooksGroup
 from m2serve.config.groups.logging import LogGroup
 from m2serve.config.groups.master import MasterGroup
@@ -48,6 +49,7 @@ class Settings(
     MasterGroup,
     ProgramsGroup,
     StatsGroup,
+    EmperorGroup,
     PluginGroup,
     HooksGroup,
     LogGroup,

@@ -11,6 +11,7 @@ from m2serve.config.foreign import Foreign, index
 from m2serve.config.foreign_rows import MEANT, ROWS
 from m2serve.config.groups.app import AppGroup
 from m2serve.config.groups.cheaper import CheaperGroup
+from m2serve.config.groups.emperor import EmperorGroup
 from m2serve.config.groups.hooks import HooksGroup
 from m2serve.config.groups.logging import LogGroup
 from m2serve.config.groups.master import MasterGroup
@@ -37,6 +38,7 @@ GROUPS: tuple[type, ...] = (
     MasterGroup,
     ProgramsGroup,
     StatsGroup,
+    EmperorGroup,
     PluginGroup,
     HooksGroup,
     LogGroup,

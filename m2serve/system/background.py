@@ -9,6 +9,9 @@ from typing import NoReturn
 
 from m2serve.errors import ExitCode
 
+VASSAL = "M2SERVE_VASSAL"
+"""In the environment of a vassal: its emperor waits for this very process, so it stays where it is."""
+
 _LONGEST = 64 * 1024
 
 

@@ -19,12 +19,12 @@ _PR_SET_PDEATHSIG = 1
 _libc: Any = ctypes.CDLL(None, use_errno=True)
 
 
-def die_with(parent: int) -> None:
-    """Ask for SIGKILL when *parent* dies; leave at once if it has died already.
+def die_with(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Ask for a signal when *parent* dies; leave at once if it has died already.
 
     Called by the child, first thing. Raises: OSError: the kernel refused.
     """
-    if _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
+    if _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     # The master may have died between fork and prctl; then nobody would tell us.

@@ -18,7 +18,7 @@ RANKS = {
     **dict.fromkeys(("wire", "config", "plugin"), 1),
     **dict.fromkeys(("transports", "engines", "gateways", "handler", "apps", "uploads", "observe", "system"), 2),
     **dict.fromkeys(("worker", "dispatcher", "mongrel2", "web", "cluster", "testing"), 3),
-    "master": 4,
+    **dict.fromkeys(("master", "emperor"), 4),
     **dict.fromkeys(("cli", "top"), 5),
     "__main__": 6,
 }

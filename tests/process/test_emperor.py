@@ -1,0 +1,146 @@
+"""``--emperor``: what lies in the directory runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from support.http import get
+from support.server import ROOT, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from support.mongrel2 import Mongrel2
+    from support.server import Server
+
+APP = """
+import os
+
+
+def application(environ, start_response):
+    text = f"{os.environ['SITE']} {os.getuid()}".encode()
+    start_response("200 OK", [("Content-Length", str(len(text)))])
+    return [text]
+"""
+
+
+@pytest.fixture
+def court() -> Iterator[Path]:
+    """The vassals' directory, beside an application; everybody may read both."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        home = Path(place)
+        home.chmod(0o755)
+        (home / "site_of_vassal.py").write_text(APP)
+        directory = home / "vassals"
+        directory.mkdir()
+        yield directory
+
+
+def write(court: Path, name: str, mongrel2: Mongrel2, site: str, *more: str) -> Path:
+    """Put a vassal's file there in one step."""
+    lines = ["[uwsgi]", f"zeromq = {mongrel2.pair}", "module = site_of_vassal", f"env = SITE={site}",
+             f"pythonpath = {court.parent}", "threads = 2", *more]  # fmt: skip
+    (court / "draft").write_text("\n".join(lines) + "\n")
+    path = court / name
+    (court / "draft").rename(path)
+    return path
+
+
+def says(mongrel2: Mongrel2, site: str) -> Callable[[], bool]:
+    def asked() -> bool:
+        try:
+            response = get(mongrel2.address, timeout=5)
+        except OSError:
+            return False
+        return response.status == 200 and response.text.split()[0] == site
+
+    return asked
+
+
+def test_files_come_change_fail_and_go(
+    start_mongrel2: Callable[..., Mongrel2], start_server: Callable[..., Server], court: Path
+) -> None:
+    first, second = start_mongrel2(), start_mongrel2()
+    write(court, "first.ini", first, "one")
+    (court / "broken.ini").write_text("[uwsgi]\nprocesses = many\n")
+    server = start_server("--emperor", str(court), "--emperor-freq", "1", "--emperor-throttle", "200")
+    wait_until(says(first, "one"), 30, "the first vassal serves")
+    server.wait_log(r"first\.ini is ready and loyal", timeout=30)
+    server.wait_log(r"broken\.ini ended before it was ready: exit code 1; next attempt in 0\.4", timeout=30)
+    # another comes, and one that fails is mended
+    write(court, "second.ini", second, "two")
+    wait_until(says(second, "two"), 30, "the second vassal serves")
+    # changed: it reads its file anew
+    write(court, "first.ini", first, "three")
+    wait_until(says(first, "three"), 40, "the first vassal has read its file again")
+    # killed: it comes again
+    mark = server.mark()
+    os.kill(int(re.findall(r"vassal \S+second\.ini started \(pid: (\d+)\)", server.log)[-1]), signal.SIGKILL)
+    server.wait_log(r"ended: killed by SIGKILL; it is started again", timeout=15, after=mark)
+    wait_until(says(first, "three"), 30, "the first serves")
+    wait_until(says(second, "two"), 30, "the second serves")
+    # gone: it stops
+    (court / "first.ini").unlink()
+    server.wait_log(r"first\.ini has left: exit code 0", timeout=30)
+    assert says(second, "two")()
+    (court / "broken.ini").unlink()
+    server.signal(signal.SIGTERM)
+    assert server.wait(30) == 0
+    assert "second.ini has left: exit code 0" in server.log
+
+
+def test_an_emperor_that_is_killed_leaves_nobody_behind(
+    mongrel2: Mongrel2, start_server: Callable[..., Server], court: Path
+) -> None:
+    write(court, "one.ini", mongrel2, "one", f"daemonize = {court.parent}/one.log")
+    server = start_server("--emperor", str(court), "--emperor-freq", "1")
+    wait_until(says(mongrel2, "one"), 30, "it serves")
+    everybody = psutil.Process(server.pid).children(recursive=True)
+    assert len(everybody) >= 3, "master, dispatcher and worker, although its file says daemonize"
+    server.kill_master()
+    deadline = time.monotonic() + 20
+    for process in everybody:
+        process.wait(max(0.1, deadline - time.monotonic()))
+
+
+def open_to_all(path: Path) -> bool:
+    return all(one.stat().st_mode & 0o001 for one in (*path.resolve().parents, path.parent))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to others")
+@pytest.mark.skipif(
+    not (open_to_all(ROOT / "m2serve") and open_to_all(Path(sys.executable))), reason="others cannot read this program"
+)
+def test_a_tyrant_runs_each_as_the_owner_of_its_file(
+    mongrel2: Mongrel2, start_server: Callable[..., Server], court: Path
+) -> None:
+    path = write(court, "one.ini", mongrel2, "one")
+    server = start_server("--emperor", str(court), "--emperor-freq", "1", "--emperor-tyrant")
+    server.wait_log(r"one\.ini belongs to root: emperor-tyrant does not run it", timeout=15)
+    os.chown(path, 65534, 65534)
+    server.signal(signal.SIGWINCH)
+    wait_until(says(mongrel2, "one"), 30, "it serves")
+    assert get(mongrel2.address).text == "one 65534"
+
+
+def test_an_emperor_serves_nothing_itself(start_server: Callable[..., Server], court: Path) -> None:
+    server = start_server("--emperor", str(court), "--module", "app")
+    assert server.wait(20) == 1
+    assert "an emperor serves nothing itself" in server.log
+
+
+def test_a_directory_may_come_later(mongrel2: Mongrel2, start_server: Callable[..., Server], court: Path) -> None:
+    server = start_server("--emperor", f"{court}/later", "--emperor-freq", "1")
+    server.wait_log(r"later': no such directory yet", timeout=15)
+    (court / "later").mkdir()
+    write(court, "one.ini", mongrel2, "one").rename(court / "later" / "one.ini")
+    wait_until(says(mongrel2, "one"), 30, "it serves")
