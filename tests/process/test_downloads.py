@@ -87,13 +87,18 @@ ALONE = pytest.mark.alone
     "front", ["flow control", pytest.param("no flow control", marks=ALONE), pytest.param("direct", marks=ALONE)]
 )
 def test_every_byte_arrives(
-    start_mongrel2: Callable[..., Mongrel2], serve: Callable[..., Server], tmp_path: Path, front: str
+    start_mongrel2: Callable[..., Mongrel2],
+    serve: Callable[..., Server],
+    tmp_path: Path,
+    front: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     flowing = front == "flow control"
     mongrel2 = start_mongrel2(settings=FLOW if flowing else {}, protocol="tnetstring" if flowing else "json")
     serve(mongrel2, module="downloads", options=("--zeromq-direct",) if front == "direct" else ())
 
     kept: list[Connection] = []
+    request.addfinalizer(lambda: [connection.close() for connection in kept])
 
     def ask(target: str) -> Response:
         """Over one connection; but without flow control Mongrel2 cuts off whoever is slower than we take him for."""
