@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from m2serve.apps.imports import import_first
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from m2serve.config.settings import Settings
 
+log = logging.getLogger("m2serve.apps")
+
 
 def not_found(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     """The application for paths below no prefix, when nothing is mounted at the root."""
@@ -21,19 +24,28 @@ def not_found(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     return [body]
 
 
+def no_app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """The same with ``no-default-app``: uWSGI calls it an error of the server."""
+    log.error("no application is mounted at %r (no-default-app)", environ["PATH_INFO"])
+    body = b"Internal Server Error"
+    start_response("500 Internal Server Error", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
 class Mounts:
     """The mount table: an application for the root and one for each prefix; never changes.
 
     Args:
         apps: prefix (empty for the root, else ``/prefix`` without a final slash) and application.
+        default: what is below no prefix goes to the application at the root.
     """
 
-    def __init__(self, apps: Sequence[tuple[str, WSGIApp]]) -> None:
+    def __init__(self, apps: Sequence[tuple[str, WSGIApp]], *, default: bool = True) -> None:
         self.apps = tuple(apps)
         self._root = len(self.apps)
-        self._default: WSGIApp = not_found
+        self._default: WSGIApp = not_found if default else no_app
         for index, (prefix, app) in enumerate(self.apps):
-            if prefix == "":
+            if prefix == "" and default:
                 self._root, self._default = index, app
         longest_first = sorted(range(len(self.apps)), key=lambda index: -len(self.apps[index][0]))
         self._prefixes = tuple((*self.apps[index], index) for index in longest_first if self.apps[index][0])
@@ -75,4 +87,6 @@ def load_all(settings: Settings) -> Mounts:
     for mount in mounted:
         if mount.app not in loaded:
             loaded[mount.app] = load(mount.app, settings.callable)
-    return Mounts([(mount.prefix, loaded[mount.app]) for mount in mounted])
+    # an application that is alone and not mounted anywhere is no default, but the application
+    default = not settings.no_default_app or not settings.mount
+    return Mounts([(mount.prefix, loaded[mount.app]) for mount in mounted], default=default)

@@ -63,9 +63,7 @@ PROCESSES = (
     _missing("harakiri-queue-threshold", "N", "harakiri comes however short the queue is"),
     _missing("touch-mules-reload fs-reload", "PATH", "only touch-reload and HUP reload"),
     _missing("reload-os-env", "", "the environment stays that of the start"),
-    _missing("procname procname-append procname-master procname-prefix-spaced", "TEXT", "titles keep their form"),
-    _missing("thread-stacksize threads-stacksize", "KIB", "threads have the system's usual stack"),
-    _missing("honour-stdin", "", "the application has no standard input"),
+    _needless("honour-stdin", "", "workers have the standard input that m2serve was started with"),
     _needless("forkbomb-delay", "SECONDS", "workers that die early are started again ever more slowly"),
     _elsewhere("mule-reload-mercy", "SECONDS", "reload-mercy is for mules, too"),
     _needless("check-interval master-cycle", "SECONDS", "the master wakes when something happens"),
@@ -92,11 +90,8 @@ APPLICATION = (
     _elsewhere("loop", "NAME", "requests run in threads; set threads"),
     _elsewhere("vhost vhosthost", "", "Mongrel2 chooses by host; run one m2serve for each application"),
     _needless("wsgi-disable-file-wrapper", "", "wsgi.file_wrapper takes every object that can be read"),
-    _missing("no-default-app", "", "a path below no mount goes to the application at the root, or is answered 404"),
     _needless("check-static-docroot", "", "Mongrel2 names no document root; check-static names one"),
-    _missing(
-        "add-header pull-header collect-header rem-header", "HEADER", "answers leave as the application made them"
-    ),
+    _missing("pull-header collect-header rem-header", "HEADER", "answers leave as the application made them"),
     _family("route response-route final-route error-route", "RULE", "no rule is applied to any request", Fate.MISSING),
     _needless(
         "offload-threads", "N", "answers wait for slow clients without a thread (response-buffer, response-spool)"

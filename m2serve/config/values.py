@@ -12,6 +12,7 @@ from m2serve.ids import Bytes, Seconds
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 # A module's name may have hyphens, though no import statement could name it: Odoo's is openerp-wsgi.
 _MODULE = re.compile(rf"(?P<module>[\w-]+(?:\.[\w-]+)*)(?::(?P<attribute>{_NAME})(?P<call>\(\))?)?")
+_FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"))
 _FILE_ENDINGS = (".py", ".wsgi")
 
 
@@ -215,6 +216,27 @@ class LogTarget(NamedTuple):
 
     def __str__(self) -> str:
         return self.text
+
+
+class HeaderLine(NamedTuple):
+    """A header that answers get, as ``Name: value``."""
+
+    name: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> HeaderLine:
+        """Raises: ConfigError: with what was expected."""
+        name, colon, value = (part.strip() for part in text.partition(":"))
+        if not colon or re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) is None or not value.isprintable():
+            raise ConfigError("expected Name: value, for instance X-Frame-Options: DENY")
+        persists = name.lower() == "connection" and value.lower() in ("close", "keep-alive")
+        if name.lower() in _FRAMING and not persists:
+            raise ConfigError(f"{name} says how an answer is framed, which is the server's to say")
+        return cls(name, value)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.value}"
 
 
 class Slowness(int):

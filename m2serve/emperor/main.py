@@ -69,7 +69,7 @@ class Emperor:
 
     def run(self) -> int:
         """Rule; gives the exit code."""
-        set_title("emperor", prefix=self._settings.procname_prefix)
+        set_title("emperor", self._settings)
         wake, bell = socket.socketpair()
         with wake, bell, contextlib.closing(self._heralds):
             for end in (wake, bell):

@@ -87,7 +87,7 @@ class Answer:
         self.status = 0
         self.committed = False
         self.bodyless = False
-        self.keep = terms.keep
+        self.keep = terms.keep and not writer.closes
         self.body_bytes = 0
         self.header_count = 0
         self.header_bytes = 0

@@ -23,7 +23,7 @@ from m2serve.wire.memo import Memo
 from m2serve.wire.mongrel2 import error_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import TextIO
 
     from m2serve.config.postlimits import PostLimits
@@ -107,6 +107,7 @@ class WsgiGateway:
         buffer: int = 1024 * 1024,
         spool: int = 1024 * 1024 * 1024,
         patience: float = 0.0,
+        headers: Sequence[tuple[str, str]] = (),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         wall_clock: Callable[[], float] = time.time,
@@ -127,7 +128,7 @@ class WsgiGateway:
         self._post_limits = post_limits
         self._files = files
         self._exceptions = exceptions
-        self._writer = HeadWriter()
+        self._writer = HeadWriter(headers)
         self._means = Means(clock, sleep, courier or Courier(clock), buffer, spool, patience)
         self._wall_clock = wall_clock
         self._stamp = (0, b"")

@@ -114,7 +114,7 @@ class Server:
         settings, left = self._settings, self._left
         # A master that stays root needs nobody's leave.
         own = None if settings.master_as_root else self._rights.own
-        set_title("master", prefix=settings.procname_prefix)
+        set_title("master", settings)
         board = Board(not settings.zeromq_direct, settings.need_app, settings.worker_reload_mercy)
         board.limits, board.crowd = limits(settings), crowd(settings)
         board.start_timeout = settings.worker_start_timeout

@@ -142,7 +142,7 @@ class Spawner:
             # The ledger's file is also that of the locks which applications share.
             keep_only([*log_fds(), self.node.ledger_fd])
             _change_user(master, self.rights)
-            set_title(program.name, prefix=self.settings.procname_prefix)
+            set_title(program.name, self.settings)
             signals.unblock_all()
             return self.entries.mule(self.settings, self.node, program.number, program.script)
 
@@ -160,7 +160,7 @@ class Spawner:
             self.abandon()
             keep_only([theirs.fileno(), *log_fds(), *keep()])
             _change_user(master, self.rights)
-            set_title(role, prefix=self.settings.procname_prefix)
+            set_title(role, self.settings)
             signals.unblock_all()
             return run(theirs)
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from setproctitle import setproctitle
 
-
-def set_title(role: str, *, prefix: str = "") -> None:
-    """Show this process as ``m2serve ROLE`` (``master``, ``worker 3``, ``dispatcher``), after *prefix*."""
-    setproctitle(f"{prefix}m2serve {role}")
+if TYPE_CHECKING:
+    from m2serve.config.settings import Settings
 
 
-def is_master(title: str) -> bool:
-    """Whether a process of this title is a master, under whatever prefix."""
-    return title.endswith("m2serve master")
+def set_title(role: str, settings: Settings) -> None:
+    """Show this process as ``m2serve ROLE`` (``master``, ``worker 3``, ``dispatcher``), or as the settings want it."""
+    setproctitle(title(role, settings))
+
+
+def title(role: str, settings: Settings) -> str:
+    """As uWSGI composes it: a name of the user's own in place of ours, with his prefix and what he appends."""
+    name = settings.procname_master if role == "master" and settings.procname_master else settings.procname
+    prefix = settings.procname_prefix or (f"{settings.procname_prefix_spaced} " * bool(settings.procname_prefix_spaced))
+    return f"{prefix}{name or f'm2serve {role}'}{settings.procname_append}"

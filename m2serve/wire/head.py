@@ -7,10 +7,13 @@ header belongs to the server, which alone knows how the answer is framed.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from m2serve.errors import LocalProtocolError
 from m2serve.wire.memo import Memo, Sightings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -74,11 +77,17 @@ class HeadWriter:
     """Checks statuses and headers; remembers which it has seen, so that checking is paid once.
 
     Threads: any; what is shared are caches, whose single operations are atomic.
+
+    Args: more: headers that every answer gets besides; of ``Connection`` close counts, keep-alive changes nothing.
     """
 
-    def __init__(self) -> None:
-        self._statuses: dict[str, tuple[int, bytes]] = {}
+    def __init__(self, more: Sequence[tuple[str, str]] = ()) -> None:
+        self.closes = any((name.lower(), value.lower()) == ("connection", "close") for name, value in more)
+        """Every answer closes its connection."""
         self._kinds: dict[str, int] = {}
+        kept = [(name, value) for name, value in more if name.lower() != "connection"]
+        self._more = self.headers(kept) if kept else None
+        self._statuses: dict[str, tuple[int, bytes]] = {}
         self._starts: Memo[tuple[object, ...], Start] = Memo(_STARTS)
         self._seen = Sightings()
 
@@ -107,7 +116,16 @@ class HeadWriter:
 
     def _check(self, status: object, headers: object) -> Start:
         code, line = self.status(status)
-        return Start(code, line, self.headers(headers))
+        block, more = self.headers(headers), self._more
+        if more is not None:
+            block = Block(
+                block.lines + more.lines,
+                block.lines_count + more.lines_count,
+                block.length,
+                block.dated or more.dated,
+                block.signed or more.signed,
+            )
+        return Start(code, line, block)
 
     def status(self, text: object) -> tuple[int, bytes]:
         """Code and status line for ``"200 OK"``.

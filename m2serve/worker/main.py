@@ -133,6 +133,9 @@ def run(
         subscriptions += [MailSubscription(room, core, identity) for core, identity in enumerate(identities)]
         service.join_crew(crew, room)
 
+    if settings.thread_stacksize:
+        _set_stack(settings.thread_stacksize)
+
     def start(core: int) -> None:
         serving = (subscriptions[core], cycle, core, service.ring)
         thread = threading.Thread(target=_serve, args=serving, name=f"core-{core}", daemon=True)
@@ -179,6 +182,13 @@ def run(
     if all(not thread.is_alive() for thread in threads):
         logging.shutdown()  # which a thread that is stuck may hold up
     return ExitCode.MASTER_LOST if service.master_lost else ExitCode.OK
+
+
+def _set_stack(kib: int) -> None:
+    try:
+        threading.stack_size(kib * 1024)
+    except (ValueError, OverflowError) as error:
+        log.error("thread-stacksize %d: %s; threads have the usual stack", kib, error)
 
 
 def _serve(subscription: Subscription, cycle: Cycle, core: int, ended: Callable[[], None]) -> None:
@@ -248,6 +258,7 @@ def _gateway(
         buffer=settings.response_buffer,
         spool=settings.response_spool,
         patience=float(settings.send_timeout),
+        headers=settings.add_header,
     )
 
 

@@ -114,7 +114,7 @@ class _Nursery:
         self._link.abandon()
         os.close(self._sheet_fd)
         link = Link(socket.socket(fileno=fds[0]))
-        set_title(f"worker {worker}", prefix=self._settings.procname_prefix)
+        set_title(f"worker {worker}", self._settings)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if not link.send(Verb.BORN, {"pid": os.getpid()}):
             return ExitCode.MASTER_LOST

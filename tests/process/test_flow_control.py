@@ -56,19 +56,31 @@ def test_a_connection_for_many_answers_is_never_cut(
     """More of them than would pass if any debt were forgotten or counted twice."""
     server = serve(flowing, options=("--disable-logging",))
     failures: list[BaseException] = []
+    closed: list[int] = []
     rounds = itertools.count()
 
+    def answers(number: int, sizes: list[int]) -> None:
+        with Connection(flowing.address, 20) as connection:
+            connection.socket.settimeout(20)
+            while sizes:
+                size = sizes.pop()
+                next(rounds)
+                connection.send(request_bytes(f"/big/{size}"))
+                if number % 2:
+                    assert trickle(connection, size) == size
+                else:
+                    assert len(connection.read().body) == size
+
     def client(number: int) -> None:
+        sizes = list(SIZES * 8)
         try:
-            with Connection(flowing.address, 20) as connection:
-                connection.socket.settimeout(20)
-                for size in SIZES * 8:
-                    next(rounds)
-                    connection.send(request_bytes(f"/big/{size}"))
-                    if number % 2:
-                        assert trickle(connection, size) == size
-                    else:
-                        assert len(connection.read().body) == size
+            while sizes:
+                try:
+                    answers(number, sizes)
+                except (Closed, ConnectionError):
+                    if not dies:
+                        raise
+                    closed.append(number)
         except BaseException as error:
             failures.append(error)
 
@@ -86,7 +98,10 @@ def test_a_connection_for_many_answers_is_never_cut(
             one.join(40)
             assert not one.is_alive()
     assert not failures, failures
-    assert set(small.summary()) == {"200"}, small.summary()
+    closes = small.summary().get("closed", 0) + len(closed)
+    assert set(small.summary()) <= {"200", "closed"}, small.summary()
+    # a dispatcher killed while it sends closes the clients of that batch: nobody knows who has what
+    assert closes <= (8 if dies else 0), (small.summary(), closed)
 
 
 @pytest.fixture

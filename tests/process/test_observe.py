@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
+import subprocess
+import sys
 import uuid
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from support.server import wait_until
+from support.http import get
+from support.server import ROOT, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from support.mongrel2 import Mongrel2
     from support.server import Server
@@ -67,3 +71,21 @@ def test_usr1_tells_of_every_child_and_thread(
     said = re.findall(r"worker \d+ ready in .* threads: (.*)$", server.log, re.MULTILINE)
     assert sorted(said) == sorted(row[5] for row in workers)
     assert server.pids() == before, "USR1 changes nothing"
+
+
+def test_titles_headers_and_stacks_as_the_user_wants_them(
+    mongrel2: Mongrel2, serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    pidfile = tmp_path / "pid"
+    options = ("--procname-master", "shop boss", "--procname-prefix-spaced", "shop", "--procname-append", " (blue)")
+    options += ("--add-header", "X-Frame-Options: DENY", "--add-header", "Connection: close")
+    server = serve(mongrel2, options=(*options, "--thread-stacksize", "512", "--pidfile", str(pidfile)))
+    response = get(mongrel2.address, "/")
+    assert response.status == 200
+    assert (response.get("x-frame-options"), response.get("connection")) == ("DENY", "close")
+    assert title(server.pid) == "shop shop boss (blue)"
+    titles = {title(child.pid) for child in psutil.Process(server.pid).children()}
+    assert {"shop m2serve worker 1 (blue)", "shop m2serve dispatcher (blue)"} <= titles
+    stop = [sys.executable, "-m", "m2serve", "--stop", str(pidfile)]
+    subprocess.run(stop, cwd=ROOT, check=True, timeout=30, capture_output=True)
+    assert server.wait(20) == 0

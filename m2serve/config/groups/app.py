@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from m2serve.config.option import compatible, option
-from m2serve.config.values import AppRef, EnvironmentVariable, ModuleAlias, Mount, PostLimit
+from m2serve.config.values import AppRef, EnvironmentVariable, HeaderLine, ModuleAlias, Mount, PostLimit
 from m2serve.ids import Seconds
 
 
@@ -24,6 +24,12 @@ class AppGroup:
     )
     mount: tuple[Mount, ...] = option(
         (), "Application for one part of the site; its prefix becomes SCRIPT_NAME.", metavar="/PREFIX=APP"
+    )
+    no_default_app: bool = option(
+        False, "A path below no mount is answered 500, though there may be an application at the root."
+    )
+    add_header: tuple[HeaderLine, ...] = option(
+        (), "Header that every answer of the application gets besides its own.", metavar="NAME: VALUE"
     )
     limit_post: tuple[PostLimit, ...] = option(
         (),

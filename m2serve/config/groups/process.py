@@ -81,6 +81,13 @@ class ProcessGroup:
         0, "Kill a worker with so many MiB of address space at once, whatever it does; 0 for never.", metavar="MIB"
     )
     procname_prefix: str = option("", "Text in front of every process title.")
+    procname_prefix_spaced: str = option("", "The same, with a blank behind it.")
+    procname: str = option("", "Title of every process.")
+    procname_master: str = option("", "Title of the master.")
+    procname_append: str = option("", "Text behind every process title.")
+    thread_stacksize: int = option(
+        0, "KiB of stack of each request thread; 0: the system's usual.", names=("threads-stacksize",), metavar="KIB"
+    )
     master: bool = compatible(True, "the master process is always there", names=("M",))
     enable_threads: bool = compatible(True, "threads of the application always run", names=("T",))
     single_interpreter: bool = compatible(True, "there is one interpreter per worker", names=("i",))

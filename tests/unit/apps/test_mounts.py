@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2serve.apps.mounts import Mounts, load_all, not_found, references
+from m2serve.apps.mounts import Mounts, load_all, no_app, not_found, references
 from m2serve.config.settings import Settings
 from m2serve.config.values import AppRef, Mount
 from m2serve.errors import AppLoadError
@@ -92,3 +92,13 @@ def test_one_failure_fails_all() -> None:
     settings = Settings(mount=(Mount("/a", AppRef("json", attribute="loads")), Mount("/b", AppRef("m2nowhere"))))
     with pytest.raises(AppLoadError, match="m2nowhere"):
         load_all(settings)
+
+
+def test_nothing_is_the_default_where_that_is_asked_for() -> None:
+    mounts = Mounts([("", ROOT), ("/app", APP)], default=False)
+    assert mounts.resolve("/app/x")[:2] == (1, APP)
+    number, found, _, _ = mounts.resolve("/other")
+    assert (number, found) == (2, no_app)
+    said: list[str] = []
+    assert list(found({"PATH_INFO": "/other"}, lambda status, _: said.append(status))) == [b"Internal Server Error"]
+    assert said == ["500 Internal Server Error"]
