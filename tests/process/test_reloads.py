@@ -72,7 +72,8 @@ def test_no_request_is_lost_in_a_reload(
             server.wait_ready(2, after=mark)
             server.wait_gone(old)
             loads = 2 if options else 1
-            assert server.log[mark:].count(f"loaded v{number}") == loads
+            server.wait_log(f"loaded v{number}\n", after=mark)
+            assert server.log[mark:].count(f"loaded v{number}\n") == loads, server.log[mark:]
             quick.more(20, since=time.monotonic())
     assert set(quick.summary()) == {"200"}, quick.summary()
     assert set(slow.summary()) == {"200"}, slow.summary()
