@@ -12,19 +12,7 @@ from m2serve.config.builder import Builder
 from m2serve.config.checks import check, doubts
 from m2serve.config.chosen import Chosen, choose
 from m2serve.config.expander import Expander
-from m2serve.config.groups.app import AppGroup
-from m2serve.config.groups.cheaper import CheaperGroup
-from m2serve.config.groups.emperor import EmperorGroup
-from m2serve.config.groups.hooks import HooksGroup
-from m2serve.config.groups.logging import LogGroup
-from m2serve.config.groups.master import MasterGroup
-from m2serve.config.groups.mongrel2 import Mongrel2Group
-from m2serve.config.groups.plugins import PluginGroup
-from m2serve.config.groups.privileges import PrivilegesGroup
-from m2serve.config.groups.process import ProcessGroup
-from m2serve.config.groups.programs import ProgramsGroup
-from m2serve.config.groups.static import StaticGroup
-from m2serve.config.groups.stats import StatsGroup
+from m2serve.config.groups.every import EveryGroup
 from m2serve.config.machine import machine_magic
 from m2serve.config.outside import Outside, read_text, run_program
 from m2serve.config.reader import Reader, defining
@@ -39,21 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings(
-    AppGroup,
-    StaticGroup,
-    Mongrel2Group,
-    ProcessGroup,
-    CheaperGroup,
-    PrivilegesGroup,
-    MasterGroup,
-    ProgramsGroup,
-    StatsGroup,
-    EmperorGroup,
-    PluginGroup,
-    HooksGroup,
-    LogGroup,
-):
+class Settings(EveryGroup):
     """Every option as an attribute.
 
     ``warnings``, ``notes`` and ``prints`` are for the log, once there is one: likely mistakes and what this

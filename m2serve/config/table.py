@@ -9,40 +9,14 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from m2serve.config.foreign import Foreign, index
 from m2serve.config.foreign_rows import MEANT, ROWS
-from m2serve.config.groups.app import AppGroup
-from m2serve.config.groups.cheaper import CheaperGroup
-from m2serve.config.groups.emperor import EmperorGroup
-from m2serve.config.groups.hooks import HooksGroup
-from m2serve.config.groups.logging import LogGroup
-from m2serve.config.groups.master import MasterGroup
-from m2serve.config.groups.mongrel2 import Mongrel2Group
-from m2serve.config.groups.plugins import PluginGroup
-from m2serve.config.groups.privileges import PrivilegesGroup
-from m2serve.config.groups.process import ProcessGroup
-from m2serve.config.groups.programs import ProgramsGroup
-from m2serve.config.groups.static import StaticGroup
-from m2serve.config.groups.stats import StatsGroup
+from m2serve.config.groups.every import EveryGroup
 from m2serve.config.option import Kind, declaration, kind_of
 from m2serve.config.words import CONDITIONS, GRAMMAR, LETTERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-GROUPS: tuple[type, ...] = (
-    AppGroup,
-    StaticGroup,
-    Mongrel2Group,
-    ProcessGroup,
-    CheaperGroup,
-    PrivilegesGroup,
-    MasterGroup,
-    ProgramsGroup,
-    StatsGroup,
-    EmperorGroup,
-    PluginGroup,
-    HooksGroup,
-    LogGroup,
-)
+GROUPS: tuple[type, ...] = EveryGroup.__bases__
 
 
 @dataclass(frozen=True)

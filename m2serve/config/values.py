@@ -31,6 +31,17 @@ def _prefix(text: str) -> str:
     return text.rstrip("/")
 
 
+def _prefixed(text: str, what: str, example: str) -> tuple[str, str]:
+    """Split ``/prefix=VALUE``, or ``VALUE`` alone, which is for the root.
+
+    Raises: ConfigError: the prefix is none; *what* the value is, and an *example*, say what was expected.
+    """
+    prefix, separator, value = (part.strip() for part in text.rpartition("="))
+    if separator and not prefix.startswith("/"):
+        raise ConfigError(f"expected {what} or /prefix={what}, for instance {example}")
+    return _prefix(prefix), value
+
+
 class AppRef(NamedTuple):
     """Where an application is found.
 
@@ -147,10 +158,8 @@ class PostLimit(NamedTuple):
 
         Raises: ConfigError: with what was expected.
         """
-        prefix, separator, size = (part.strip() for part in text.rpartition("="))
-        if separator and not prefix.startswith("/"):
-            raise ConfigError("expected BYTES or /prefix=BYTES, for instance /photos=20M")
-        return cls(_prefix(prefix), kind_of(Bytes).parse(size))
+        prefix, size = _prefixed(text, "BYTES", "/photos=20M")
+        return cls(prefix, kind_of(Bytes).parse(size))
 
     def __str__(self) -> str:
         return f"{self.prefix}={self.size}" if self.prefix else str(self.size)
@@ -186,10 +195,8 @@ class Deadline(NamedTuple):
 
         Raises: ConfigError: with what was expected.
         """
-        prefix, separator, seconds = (part.strip() for part in text.rpartition("="))
-        if separator and not prefix.startswith("/"):
-            raise ConfigError("expected SECONDS or /prefix=SECONDS, for instance /reports=120")
-        return cls(_prefix(prefix), kind_of(Seconds).parse(seconds))
+        prefix, seconds = _prefixed(text, "SECONDS", "/reports=120")
+        return cls(prefix, kind_of(Seconds).parse(seconds))
 
     def __str__(self) -> str:
         return f"{self.prefix}={self.seconds:g}" if self.prefix else f"{self.seconds:g}"

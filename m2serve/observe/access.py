@@ -13,12 +13,11 @@ import re
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from m2serve.observe.template import Facts, Template
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from m2serve.message import Request
+    from m2serve.observe.facts import Facts
+    from m2serve.observe.template import Template
 
 _PAGE: Final = mmap.PAGESIZE
 _IO: Final = (2, 3)
@@ -30,38 +29,11 @@ _LONGEST_FIELD = 3072
 """Keeps a line below 4096 bytes: uWSGI's limit too, and what a pipe takes from several writers in one piece."""
 
 
-class Answered(Protocol):
-    """What is recorded of an answer; a gateway's outcome is one."""
-
-    @property
-    def status(self) -> int: ...
-    @property
-    def body_bytes(self) -> int: ...
-    @property
-    def header_count(self) -> int: ...
-    @property
-    def header_bytes(self) -> int: ...
-    @property
-    def app(self) -> int: ...
-    @property
-    def trouble(self) -> int: ...
-
-
 class RequestLog(Protocol):
     """Writes a line for each request, or for some."""
 
-    def record(
-        self,
-        request: Request,
-        outcome: Answered,
-        *,
-        core: int,
-        started_wall: float,
-        elapsed: float,
-        served_by_worker: int,
-        served_total: int,
-    ) -> None:
-        """A request is over; see :meth:`AccessLog.record`."""
+    def record(self, facts: Facts) -> None:
+        """A request is over."""
 
 
 class AccessLog:
@@ -89,25 +61,10 @@ class AccessLog:
         self._stamp = (-1, b"")
         self._scale, self._unit = (1e6, b"micros") if micros else (1e3, b"msecs")
 
-    def record(
-        self,
-        request: Request,
-        outcome: Answered,
-        *,
-        core: int,
-        started_wall: float,
-        elapsed: float,
-        served_by_worker: int,
-        served_total: int,
-    ) -> None:
-        """Write the line of one request.
-
-        Args:
-            started_wall: seconds since the epoch, shown in local time.
-            elapsed: seconds.
-            served_by_worker, served_total: requests, this one included.
-        """
-        second = int(started_wall)
+    def record(self, facts: Facts) -> None:
+        """Write the line of one request; its time is local."""
+        request, outcome, core, started, elapsed, _, served_by_worker, served_total = facts
+        second = int(started)
         stamp = self._stamp
         if stamp[0] != second:
             stamp = self._stamp = (second, time.ctime(second).encode("ascii"))
@@ -124,7 +81,7 @@ class AccessLog:
                 served_total,
                 field(headers.get(b"REMOTE_ADDR")),
                 count,
-                _size(request),
+                facts.packet_size,
                 stamp[1],
                 field(headers.get(b"METHOD")),
                 field(headers.get(b"URI", request.path)),
@@ -150,20 +107,11 @@ class TemplateLog:
         self._template = template
         self._memory = memory
 
-    def record(
-        self,
-        request: Request,
-        outcome: Answered,
-        *,
-        core: int,
-        started_wall: float,
-        elapsed: float,
-        served_by_worker: int,
-        served_total: int,
-    ) -> None:
+    def record(self, facts: Facts) -> None:
         """Write the line of one request."""
-        memory = self._memory() if self._template.needs_memory else (0, 0)
-        self._write(self._template.line(Facts(request, outcome, core, started_wall, elapsed, memory)))
+        if self._template.needs_memory:
+            facts = facts._replace(memory=self._memory())
+        self._write(self._template.line(facts))
 
 
 class Choice(NamedTuple):
@@ -178,8 +126,9 @@ class Choice(NamedTuple):
     empty: bool = False
     io_errors: bool = False
 
-    def takes(self, outcome: Answered, elapsed: float) -> bool:
+    def takes(self, facts: Facts) -> bool:
         """Whether this one has."""
+        outcome, elapsed = facts.outcome, facts.elapsed
         return bool(
             (self.errors_4xx and 400 <= outcome.status < 500)
             or (self.errors_5xx and outcome.status >= 500)
@@ -197,28 +146,10 @@ class ChosenLog:
         self._choice = choice
         self._log = log
 
-    def record(
-        self,
-        request: Request,
-        outcome: Answered,
-        *,
-        core: int,
-        started_wall: float,
-        elapsed: float,
-        served_by_worker: int,
-        served_total: int,
-    ) -> None:
+    def record(self, facts: Facts) -> None:
         """Write the line of one request, if it is chosen."""
-        if self._choice.takes(outcome, elapsed):
-            self._log.record(
-                request,
-                outcome,
-                core=core,
-                started_wall=started_wall,
-                elapsed=elapsed,
-                served_by_worker=served_by_worker,
-                served_total=served_total,
-            )
+        if self._choice.takes(facts):
+            self._log.record(facts)
 
 
 def memory_of_this_process() -> tuple[int, int]:
@@ -238,15 +169,6 @@ def _with_memory(write: Callable[[bytes], object], memory: Callable[[], tuple[in
         write(said % (vsz, vsz >> 20, rss, rss >> 20) + line)
 
     return written
-
-
-def _size(request: Request) -> int:
-    """Bytes of the variables, as a uwsgi packet would hold them: two lengths of two bytes each."""
-    headers = request.headers
-    size = 4 * len(headers) + len(b"".join(headers))
-    for value in headers.values():
-        size += len(value) if isinstance(value, bytes) else sum(map(len, value))
-    return size
 
 
 def _field(value: bytes | list[bytes] | None) -> bytes:

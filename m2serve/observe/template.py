@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from m2serve.message import Request
-    from m2serve.observe.access import Answered
+    from m2serve.observe.facts import Facts
 
 _FIELD = re.compile(r"%\(([^()]*)\)")
 _UNSAFE = re.compile(rb"[^\x20-\x7e]|[\"\\]")
@@ -24,18 +23,6 @@ _LONGEST: Final = 4095
 """Bytes of a line without its newline; more may mix with the lines of others."""
 _MISSING: Final = b"-"
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-class Facts(NamedTuple):
-    """What is known of one request when it is over. Times are seconds, sizes bytes."""
-
-    request: Request
-    outcome: Answered
-    core: int
-    started: float
-    elapsed: float
-    memory: tuple[int, int] = (0, 0)
-    """Of the worker: resident, and address space."""
 
 
 class Template:
@@ -128,9 +115,13 @@ class Template:
         return lambda facts: self._escape(facts.request.headers.get(name))
 
 
+def _one(value: bytes | list[bytes] | None) -> bytes:
+    """A header that came more than once is one list; one that did not come is empty."""
+    return b", ".join(value) if isinstance(value, list) else value or b""
+
+
 def _as_nginx(value: bytes | list[bytes] | None) -> bytes:
-    if isinstance(value, list):
-        value = b", ".join(value)
+    value = _one(value)
     if not value:
         return _MISSING
     text = value[:_LONGEST_FIELD]
@@ -140,8 +131,7 @@ def _as_nginx(value: bytes | list[bytes] | None) -> bytes:
 
 
 def _as_json(value: bytes | list[bytes] | None) -> bytes:
-    if isinstance(value, list):
-        value = b", ".join(value)
+    value = _one(value)
     if not value:
         return _MISSING
     text = value[:_LONGEST_FIELD]
@@ -158,12 +148,6 @@ def _apache(moment: float) -> bytes:
     clock = f"{local.tm_year}:{local.tm_hour:02d}:{local.tm_min:02d}:{local.tm_sec:02d}"
     text = f"{local.tm_mday:02d}/{_MONTHS[local.tm_mon - 1]}/{clock} {sign}{abs(zone) // 60:02d}{abs(zone) % 60:02d}"
     return text.encode()
-
-
-def _packet(facts: Facts) -> int:
-    headers = facts.request.headers
-    size = 4 * len(headers) + sum(map(len, headers))
-    return size + sum(len(value) if isinstance(value, bytes) else sum(map(len, value)) for value in headers.values())
 
 
 def _length(facts: Facts) -> int:
@@ -189,7 +173,7 @@ _NUMBERS: Final[dict[str, Callable[[Facts], int]]] = {
     "switches": lambda _: 1,
     "vars": lambda f: len(f.request.headers),
     "headers": lambda f: f.outcome.header_count,
-    "pktsize": _packet,
+    "pktsize": lambda f: f.packet_size,
     "modifier1": lambda _: 0,
     "modifier2": lambda _: 0,
     "rss": lambda f: f.memory[0],

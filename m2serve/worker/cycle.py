@@ -14,6 +14,7 @@ from m2serve.errors import ClientGone, RemoteProtocolError
 from m2serve.gateways.base import EXCEPTION, FILE, NO_APP, READ_ERROR, Outcome
 from m2serve.gateways.wsgi import Pending
 from m2serve.message import Request
+from m2serve.observe.facts import Facts
 from m2serve.transports import sheet as sheets
 from m2serve.wire import mongrel2
 from m2serve.worker.streamed import wake
@@ -210,15 +211,8 @@ class Cycle:
     def _record(
         self, access: RequestLog, request: Request, outcome: Outcome, core: int, wall: float, started: int, mine: int
     ) -> None:
-        access.record(
-            request,
-            outcome,
-            core=core,
-            started_wall=wall,
-            elapsed=(_now() - started) / 1e9,
-            served_by_worker=mine,
-            served_total=sum(self._served.tolist()),
-        )
+        elapsed = (_now() - started) / 1e9
+        access.record(Facts(request, outcome, core, wall, elapsed, (0, 0), mine, sum(self._served.tolist())))
 
     def _next_line(self) -> int:
         """One more for the log; gives the number in this life."""

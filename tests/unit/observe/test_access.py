@@ -12,6 +12,7 @@ from support.channel import make_request
 from m2serve.gateways.base import Outcome
 from m2serve.message import Request
 from m2serve.observe.access import AccessLog
+from m2serve.observe.facts import Facts
 
 UWSGI = re.compile(
     rb"\[pid: (\d+)\|app: (-?\d+)\|req: (\d+)/(\d+)\] (\S+) \(\) \{(\d+) vars in (\d+) bytes\} "
@@ -33,13 +34,13 @@ def record(request: Request, outcome: Outcome | None = None, **more: Any) -> byt
     lines: list[bytes] = []
     facts: dict[str, Any] = {
         "core": 0,
-        "started_wall": 1795182369.9,
+        "started": 1795182369.9,
         "elapsed": 0.0004,
         "served_by_worker": 1,
         "served_total": 1,
         **more,
     }
-    AccessLog(lines.append, 28119).record(request, outcome or Outcome(200, 41, 1, 45, False, None, 0), **facts)
+    AccessLog(lines.append, 28119).record(Facts(request, outcome or Outcome(200, 41, 1, 45, False, None, 0), **facts))
     (line,) = lines
     assert UWSGI.fullmatch(line), line
     return line
@@ -109,7 +110,5 @@ def test_the_time_changes_with_the_second() -> None:
     lines: list[bytes] = []
     log = AccessLog(lines.append, 1)
     for wall in (0.0, 0.9, 1.0):
-        log.record(
-            make_request(), Outcome(200), core=0, started_wall=wall, elapsed=0, served_by_worker=1, served_total=1
-        )
+        log.record(Facts(make_request(), Outcome(200), 0, wall, 0, served_by_worker=1, served_total=1))
     assert [line.count(b"Thu Jan  1 00:00:00 1970") for line in lines] == [1, 1, 0]

@@ -15,8 +15,9 @@ from m2serve.errors import ConfigError
 from m2serve.gateways.base import READ_ERROR, WRITE_ERROR, Outcome
 from m2serve.message import Request
 from m2serve.observe.access import AccessLog, Choice, ChosenLog, TemplateLog, memory_of_this_process
+from m2serve.observe.facts import Facts
 from m2serve.observe.sinks import EachProcess, sink
-from m2serve.observe.template import Facts, Template
+from m2serve.observe.template import Template
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,17 +122,15 @@ def test_who_has_a_line_all_the_same(choice: Choice, outcome: Outcome, elapsed: 
     lines: list[bytes] = []
     log = ChosenLog(choice, TemplateLog(lines.append, Template("%(status)", 1, 1), memory_of_this_process))
     request = Request(b"s", b"7", b"/", HEADERS, b"")
-    log.record(request, outcome, core=0, started_wall=1.0, elapsed=elapsed, served_by_worker=1, served_total=1)
+    log.record(Facts(request, outcome, 0, 1.0, elapsed, served_by_worker=1, served_total=1))
     assert bool(lines) == has
 
 
 def test_the_usual_line_with_microseconds_and_memory() -> None:
     lines: list[bytes] = []
     log = AccessLog(lines.append, 5, micros=True, memory=lambda: (3 << 20, 9 << 20))
-    log.record(
-        Request(b"s", b"7", b"/", HEADERS, b""), OUTCOME, core=0, started_wall=1.0, elapsed=0.25,
-        served_by_worker=1, served_total=1,
-    )  # fmt: skip
+    request = Request(b"s", b"7", b"/", HEADERS, b"")
+    log.record(Facts(request, OUTCOME, 0, 1.0, 0.25, served_by_worker=1, served_total=1))
     (one,) = lines
     assert one.startswith(b"{address space usage: 9437184 bytes/9MB} {rss usage: 3145728 bytes/3MB} [pid: 5|")
     assert b" in 250000 micros " in one

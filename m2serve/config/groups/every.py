@@ -1,0 +1,36 @@
+"""All groups, in the order of ``--help`` and the manuals."""
+
+from dataclasses import dataclass
+
+from m2serve.config.groups.app import AppGroup
+from m2serve.config.groups.cheaper import CheaperGroup
+from m2serve.config.groups.emperor import EmperorGroup
+from m2serve.config.groups.hooks import HooksGroup
+from m2serve.config.groups.logging import LogGroup
+from m2serve.config.groups.master import MasterGroup
+from m2serve.config.groups.mongrel2 import Mongrel2Group
+from m2serve.config.groups.plugins import PluginGroup
+from m2serve.config.groups.privileges import PrivilegesGroup
+from m2serve.config.groups.process import ProcessGroup
+from m2serve.config.groups.programs import ProgramsGroup
+from m2serve.config.groups.static import StaticGroup
+from m2serve.config.groups.stats import StatsGroup
+
+
+@dataclass(frozen=True)
+class EveryGroup(
+    AppGroup,
+    StaticGroup,
+    Mongrel2Group,
+    ProcessGroup,
+    CheaperGroup,
+    PrivilegesGroup,
+    MasterGroup,
+    ProgramsGroup,
+    StatsGroup,
+    EmperorGroup,
+    PluginGroup,
+    HooksGroup,
+    LogGroup,
+):
+    """Every option as an attribute."""
