@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import http.client
-import os
 import sys
 import tempfile
 import threading
@@ -20,15 +19,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peers import free_port, port_open
-from processes import Tree, pss_bytes, wait_until
+from peers import with_mongrel2
+from processes import pss_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psutil
 
-ROOT = Path(__file__).resolve().parents[1]
 PIECE = bytes(range(256)) * 64
 MOST_GROWTH = 64_000_000
 DOWN = ("length", "chunked", "file")
@@ -93,16 +91,12 @@ def run(size: int, expected: str, protocol: str, options: list[str], cases: tupl
     """One server, all its cases, a line of the table each."""
     good = True
     with tempfile.TemporaryDirectory() as place:
-        port = free_port()
         file = Path(place) / "body"
         with file.open("wb") as out:
             out.writelines(content(size))
-        argv = [sys.executable, "-m", "m2serve", "--with-mongrel2", f"127.0.0.1:{port}", "-p", "2", "--threads", "4"]
-        argv += ["--mongrel2-protocol", protocol, "--mongrel2-dir", f"{place}/mongrel2", *options]
-        argv += ["--disable-logging", "--module", "benchmarks.apps:bodies"]
-        tree = Tree(argv, Path(place) / "log", ROOT, {"BENCH_FILE": str(file), "LOGNAME": "bench", **os.environ})
-        try:
-            wait_until(lambda: port_open(port) and "all 2 workers ready" in tree.tail(100_000), 20, [tree], "m2serve")
+        more = ("--mongrel2-protocol", protocol, "--mongrel2-dir", f"{place}/mongrel2", *options)
+        module = ("--threads", "4", "--module", "benchmarks.apps:bodies")
+        with with_mongrel2(2, *more, *module, BENCH_FILE=str(file), LOGNAME="bench") as (port, tree):
             download(port, "/length/1000000")
             ours = [process for process in tree.members() if "mongrel2" not in process.name()]
             for way, how in cases:
@@ -118,9 +112,6 @@ def run(size: int, expected: str, protocol: str, options: list[str], cases: tupl
                     f"| {'yes' if whole else got} |",
                     flush=True,
                 )
-        finally:
-            tree.stop()
-            print(tree.tail(300), file=sys.stderr)
     return good
 
 

@@ -14,14 +14,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-import tempfile
 import time
-from pathlib import Path
 
-from peers import free_port, port_open
-from processes import Tree, pss_bytes, wait_until
+from peers import with_mongrel2
+from processes import Tree, pss_bytes
 
-ROOT = Path(__file__).resolve().parents[1]
 PROCESSES, THREADS, NAP, LIMIT = 2, 4, 0.1, 40
 CAPACITY = PROCESSES * THREADS / NAP
 BOUND = NAP + LIMIT / CAPACITY
@@ -102,18 +99,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--factor", type=float, default=5.0, help="times what can be served")
     arguments = parser.parse_args()
-    port = free_port()
-    with tempfile.TemporaryDirectory() as place:
-        argv = [sys.executable, "-m", "m2serve", "--with-mongrel2", f"127.0.0.1:{port}"]
-        argv += ["-p", str(PROCESSES), "--threads", str(THREADS), "--queue-limit", str(LIMIT)]
-        argv += ["--health-check", "/health", "--disable-logging", "--module", "benchmarks.apps:work"]
-        tree = Tree(argv, Path(place) / "log", ROOT)
-        try:
-            wait_until(lambda: port_open(port) and "workers ready" in tree.tail(100_000), 20, [tree], "m2serve")
-            good = overload(port, tree, arguments.factor, arguments.seconds)
-        finally:
-            tree.stop()
-            print(tree.tail(300), file=sys.stderr)
+    options = ("--threads", str(THREADS), "--queue-limit", str(LIMIT), "--health-check", "/health")
+    with with_mongrel2(PROCESSES, *options, "--module", "benchmarks.apps:work") as (port, tree):
+        good = overload(port, tree, arguments.factor, arguments.seconds)
     return 0 if good else 1
 
 

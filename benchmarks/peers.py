@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.client
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from processes import StartError, Tree, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import psutil
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parent
 START_SECONDS = 60.0
+
+
+@contextlib.contextmanager
+def with_mongrel2(workers: int, *options: str, tail: int = 300, **env: str) -> Iterator[tuple[int, Tree]]:
+    """An m2serve that starts its own Mongrel2, in a directory of its own; gives the port when it serves.
+
+    Args: tail: bytes of its log that are shown at the end.
+    """
+    port = free_port()
+    with tempfile.TemporaryDirectory() as place:
+        argv = [sys.executable, "-m", "m2serve", "--with-mongrel2", f"127.0.0.1:{port}", "-p", str(workers)]
+        tree = Tree([*argv, "--disable-logging", *options], Path(place) / "log", REPO, env)
+        try:
+            ready = f"all {workers} workers ready"
+            wait_until(lambda: port_open(port) and ready in tree.tail(100_000), 20, [tree], "m2serve")
+            yield port, tree
+        finally:
+            tree.stop()
+            print(tree.tail(tail), file=sys.stderr)
 
 
 class Roles(NamedTuple):

@@ -15,18 +15,15 @@ import multiprocessing
 import selectors
 import socket
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peers import free_port, port_open
-from processes import Tree, pss_bytes, wait_until
+from peers import with_mongrel2
+from processes import Tree, pss_bytes
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
 
-ROOT = Path(__file__).resolve().parents[1]
 TICK = 0.1
 """Seconds between two reads of a slow client."""
 IDLE_SECONDS = 15.0
@@ -173,22 +170,14 @@ def main() -> int:
     parser.add_argument("--no-flow-control", action="store_true")
     parser.add_argument("--option", action="append", default=[], help="for m2serve, as --response-buffer=100k")
     arguments = parser.parse_args()
-    port = free_port()
-    with tempfile.TemporaryDirectory() as place:
-        argv = [sys.executable, "-m", "m2serve", "--with-mongrel2", f"127.0.0.1:{port}", "-p", "2", "--threads", "4"]
-        argv += ["--mongrel2-setting", f"download.flow_control={int(not arguments.no_flow_control)}"]
-        argv += ["--disable-logging", "--module", "benchmarks.apps:download", *arguments.option]
-        tree = Tree(argv, Path(place) / "log", ROOT)
-        try:
-            wait_until(lambda: port_open(port) and "all 2 workers ready" in tree.tail(100_000), 20, [tree], "m2serve")
-            request(port, "/").recv(100)
-            if arguments.one:
-                good = one(port, arguments.one, tree)
-            else:
-                good = compare(port, arguments.clients, arguments.size, arguments.rate)
-        finally:
-            tree.stop()
-            print(tree.tail(600), file=sys.stderr)
+    flow = f"download.flow_control={int(not arguments.no_flow_control)}"
+    options = ("--threads", "4", "--mongrel2-setting", flow, "--module", "benchmarks.apps:download")
+    with with_mongrel2(2, *options, *arguments.option, tail=600) as (port, tree):
+        request(port, "/").recv(100)
+        if arguments.one:
+            good = one(port, arguments.one, tree)
+        else:
+            good = compare(port, arguments.clients, arguments.size, arguments.rate)
     return 0 if good else 1
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ import pytest
 from support.http import get
 from support.load import Load
 from support.server import APPS, wait_until
+from support.told import statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,15 +49,7 @@ def tell(tmp_path: Path) -> Callable[[str], None]:
 
 @pytest.fixture
 def stats(tmp_path: Path) -> Callable[[], dict[str, Any]]:
-    def ask() -> dict[str, Any]:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(SLOW)
-            client.connect(str(tmp_path / "stats"))
-            with client.makefile("rb") as stream:
-                document: dict[str, Any] = json.loads(stream.read())
-                return document
-
-    return ask
+    return lambda: statistics(tmp_path / "stats", timeout=SLOW)
 
 
 class Asked(threading.Thread):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -12,6 +10,7 @@ import pytest
 from support.http import Closed, Connection, get
 from support.load import Load
 from support.server import APPS, wait_until
+from support.told import statistics, told_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,19 +20,8 @@ if TYPE_CHECKING:
     from support.server import Server
 
 
-def told_by(path: Path) -> bytes:
-    """All that comes from a socket."""
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
-        sock.connect(str(path))
-        data = b""
-        while piece := sock.recv(65536):
-            data += piece
-    return data
-
-
 def harakiris(path: Path) -> int:
-    return sum(worker["harakiri_count"] for worker in json.loads(told_by(path))["workers"])
+    return sum(worker["harakiri_count"] for worker in statistics(path)["workers"])
 
 
 def test_a_stuck_request_is_answered_and_the_others_finish(

@@ -22,6 +22,7 @@ from support.manager import Manager
 from support.mongrel2 import require
 from support.ports import free_ports
 from support.server import APPS, ROOT, wait_until
+from support.told import statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,15 +74,6 @@ def limit(pid: int, name: str) -> str:
     return match[1]
 
 
-def ask(path: Path) -> dict[str, object]:
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
-        sock.connect(str(path))
-        with sock.makefile("rb") as stream:
-            document: dict[str, object] = json.loads(stream.read())
-            return document
-
-
 def test_everything_runs_as_the_user(
     mongrel2: Mongrel2, start_server: Callable[..., Server], nobody: str, home: Path
 ) -> None:
@@ -106,7 +98,7 @@ def test_everything_runs_as_the_user(
         assert facts(pid)["Umask"] == "0027"
         assert limit(pid, "Max open files") == "777"
         assert limit(pid, "Max address space") == str(65536 * 1024 * 1024)
-    assert ask(home / "stats")["uid"] == NOBODY
+    assert statistics(home / "stats")["uid"] == NOBODY
     assert (log.stat().st_uid, log.stat().st_mode & 0o777) == (NOBODY, 0o604)
     for name in ("pid", "pid2", "pid3"):
         assert (home / name).read_text() == f"{server.pid}\n"

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 from support.http import get
 from support.server import APPS, wait_until
+from support.told import statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,15 +36,6 @@ def lives(pid: int) -> bool:
     with contextlib.suppress(psutil.Error):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False
-
-
-def ask(path: Path) -> dict[str, Any]:
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
-        sock.connect(str(path))
-        with sock.makefile("rb") as stream:
-            document: dict[str, Any] = json.loads(stream.read())
-            return document
 
 
 @pytest.fixture
@@ -97,7 +87,7 @@ def test_daemons(mongrel2: Mongrel2, run: Callable[..., Server], ours: Path) -> 
     assert all(map(lives, first.values()))
     for name in ("smart daemon 1", "smart daemon 2", "smart daemon 3"):
         server.wait_log(rf"{name} runs \(pid: ", LONG)
-    assert {daemon["pid"] for daemon in ask(ours / "stats")["daemons"]} == set(first.values())
+    assert {daemon["pid"] for daemon in statistics(ours / "stats")["daemons"]} == set(first.values())
 
     os.kill(first[one], signal.SIGKILL)
     os.kill(first[three], signal.SIGKILL)
@@ -159,8 +149,8 @@ def test_commands_of_cron(mongrel2: Mongrel2, run: Callable[..., Server], ours: 
     server.wait_log(r"cron 4 \(pid: \d+\) ended: killed by signal 9, SIGKILL after", LONG)
     wait_until(lambda: pid_in(ours / "two"), LONG, "the second one runs")
     # Another minute may begin just now.
-    wait_until(lambda: ask(ours / "stats")["crons"][0]["pid"] == -1, LONG, "the first one does not run")
-    document = ask(ours / "stats")
+    wait_until(lambda: statistics(ours / "stats")["crons"][0]["pid"] == -1, LONG, "the first one does not run")
+    document = statistics(ours / "stats")
     assert [cron["unique"] for cron in document["crons"]] == [0, 0, 1, 0]
     assert [cron["minute"] for cron in document["crons"]] == [-1] * 4
     unique = document["crons"][2]

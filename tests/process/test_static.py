@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.http import Closed, Connection, get, request_bytes
 from support.server import wait_until
+from support.told import statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,13 +35,7 @@ def files(tmp_path: Path) -> Path:
 
 def served(path: Path) -> int:
     """Static requests by the statistics."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
-        client.connect(str(path))
-        data = b""
-        while piece := client.recv(65536):
-            data += piece
-    cores = [core for worker in json.loads(data)["workers"] for core in worker["cores"]]
+    cores = [core for worker in statistics(path)["workers"] for core in worker["cores"]]
     return sum(core["static_requests"] for core in cores)
 
 

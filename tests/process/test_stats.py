@@ -19,6 +19,7 @@ import pytest
 from support.http import Connection, get, request_bytes
 from support.ports import free_ports
 from support.server import wait_until
+from support.told import told_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,20 +72,8 @@ def valid(document: dict[str, Any]) -> None:
     assert "null" not in json.dumps(document)
 
 
-def read(address: str | tuple[str, int], say: bytes = b"") -> bytes:
-    """All that comes from there."""
-    with socket.socket(socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX) as sock:
-        sock.settimeout(10)
-        sock.connect(address)
-        sock.sendall(say)
-        data = b""
-        while piece := sock.recv(65536):
-            data += piece
-        return data
-
-
 def stats(address: str | tuple[str, int]) -> dict[str, Any]:
-    document = json.loads(read(address))
+    document = json.loads(told_by(address))
     valid(document)
     return document
 
@@ -221,12 +210,12 @@ def test_every_road(mongrel2: Mongrel2, serve: Callable[..., Server]) -> None:
     (port,) = free_ports(1)
     name = f"@m2serve-test-{os.getpid()}"
     serve(mongrel2, processes=1, options=("--stats", f"127.0.0.1:{port}", "--stats-http", "--stats-minified"))
-    head, _, body = read(("127.0.0.1", port), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").partition(b"\r\n\r\n")
+    head, _, body = told_by(("127.0.0.1", port), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.0 200 OK\r\n") and b"Content-Type: application/json" in head
     assert b"\n" not in body
     valid(json.loads(body))
     other = serve(mongrel2, processes=1, options=("--stats", name, "--stats-no-cores"))
-    document = json.loads(read("\0" + name[1:]))
+    document = json.loads(told_by("\0" + name[1:]))
     assert "cores" not in document["workers"][0]
     assert other.stop() == 0
 
@@ -259,7 +248,7 @@ def test_bad_company_disturbs_nobody(mongrel2: Mongrel2, serve: Callable[..., Se
     def shout() -> None:
         while not stop.is_set():
             try:
-                read(address, os.urandom(100_000))
+                told_by(address, os.urandom(100_000))
             except OSError:
                 pass
 

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from support.http import Connection, Response, get
 from support.server import wait_until
+from support.told import statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,10 +203,7 @@ def test_what_waits_for_a_thread_does_not_stop_the_uploads_that_have_one(
     mongrel2, server = streaming("--request-buffer", "1M", "--stats", str(stats), processes=1, threads=1)
 
     def seen() -> bool:
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.connect(str(stats))
-            document: dict[str, Any] = json.loads(b"".join(iter(lambda: sock.recv(65536), b"")))
-        dispatcher = document["m2serve"]["dispatcher"]
+        dispatcher = statistics(stats, timeout=60)["m2serve"]["dispatcher"]
         return bool(dispatcher["queue"] or dispatcher["answered"]["503"])
 
     with Midway(mongrel2, server, chunked=False, size=10 * MIB) as one, Connection(mongrel2.address) as waiting:

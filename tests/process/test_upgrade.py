@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -21,6 +21,7 @@ from support.manager import Manager
 from support.mongrel2 import require
 from support.ports import free_ports
 from support.server import APPS, ROOT, wait_until
+from support.told import statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,14 +58,6 @@ def refused(server: Server, reason: str) -> None:
     server.signal(signal.SIGUSR2)
     server.wait_log(rf"upgrade given up: {reason}.*the old program goes on", PATIENCE, after=mark)
     assert server.pids() == before
-
-
-def document(path: Path) -> dict[str, Any]:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(PATIENCE)
-        client.connect(str(path))
-        found: dict[str, Any] = json.loads(b"".join(iter(lambda: client.recv(65536), b"")))
-        return found
 
 
 def test_no_request_is_lost_and_changed_options_count(
@@ -112,7 +105,7 @@ disable-logging = true
     manager.close()
 
     def counted() -> bool:
-        workers = document(stats)["workers"]
+        workers = statistics(stats, timeout=PATIENCE)["workers"]
         served = sum(worker["requests"] for worker in workers)
         return len(workers) == 3 and served == len(quick.results) + len(slow.results)
 
@@ -138,7 +131,7 @@ def test_into_changed_code_and_not_into_broken_code(
         environment={"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": ""},
         cwd=tmp_path,
     ).wait_ready(2)
-    before = document(stats)["version"]
+    before = statistics(stats, timeout=PATIENCE)["version"]
     with Load(mongrel2.address, "/sleep/0.01", clients=4, tagged=True, timeout=PATIENCE) as load:
         ini.write_text(good.replace("processes = 2", "processes = none"))
         refused(server, r"\S*app.ini:3: processes")
@@ -148,11 +141,11 @@ def test_into_changed_code_and_not_into_broken_code(
         server.allow("SyntaxError|invalid syntax")
         refused(server, "its trial ended: exit code 1")
         version.write_text(whole)
-        assert document(stats)["version"] == before
+        assert statistics(stats, timeout=PATIENCE)["version"] == before
         load.more(20, since=time.monotonic())
         version.write_text(whole.replace(f'"{before}"', '"9.8.7"'))
         upgrade(server)
-        assert document(stats)["version"] == "9.8.7"
+        assert statistics(stats, timeout=PATIENCE)["version"] == "9.8.7"
         load.more(20, since=time.monotonic())
     assert set(load.summary()) == {"200"}, load.summary()
 

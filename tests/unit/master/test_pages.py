@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import select
 import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from turns import NOW, turn
 
 from m2serve.endpoint import StatsAddress
-from m2serve.ids import Seconds
 from m2serve.master.pages import PageServer
 from m2serve.master.stats import PATIENCE
 from m2serve.observe.snapshot import Snapshot
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NOW = Seconds(1000.0)
+    from m2serve.ids import Seconds
 
 
 def snapshot(now: Seconds) -> Snapshot:
@@ -39,16 +38,6 @@ def server(tmp_path: Path) -> Iterator[PageServer]:
     made.listen()
     yield made
     made.close()
-
-
-def turn(server: PageServer, now: float = NOW) -> None:
-    """One of the master's, without any wait."""
-    server.turn(Seconds(now))
-    poller = select.poll()
-    for fd, events in server.polled().items():
-        poller.register(fd, events)
-    for fd, _ in poller.poll(0):
-        server.ready(fd, Seconds(now))
 
 
 def connect(server: PageServer) -> socket.socket:

@@ -6,16 +6,18 @@ import json
 import os
 import select
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
+from turns import NOW, turn
 
 from m2serve.endpoint import StatsAddress
 from m2serve.errors import ConfigError
-from m2serve.ids import Seconds
 from m2serve.master.stats import CLIENTS, FRESH, PATIENCE, StatsServer
 from m2serve.observe.snapshot import Snapshot
 
-NOW = Seconds(1000.0)
+if TYPE_CHECKING:
+    from m2serve.ids import Seconds
 
 
 class Counting:
@@ -51,16 +53,6 @@ def connect(server) -> socket.socket:
     sock.settimeout(5)
     sock.connect(server.address.address)
     return sock
-
-
-def turn(server, now: float = NOW) -> None:
-    """One of the master's, without any wait."""
-    server.turn(Seconds(now))
-    poller = select.poll()
-    for fd, events in server.polled().items():
-        poller.register(fd, events)
-    for fd, _ in poller.poll(0):
-        server.ready(fd, Seconds(now))
 
 
 def read(sock) -> bytes:

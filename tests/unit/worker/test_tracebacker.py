@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 import stat
 import threading
 
 import pytest
+from support.told import told_by
 
 from m2serve.worker.tracebacker import Tracebacker, remove, report
 
@@ -34,20 +34,10 @@ def test_a_line_for_each_frame():
     assert line.endswith("line = event.wait(60)")
 
 
-def connect(path) -> bytes:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
-        client.connect(str(path))
-        data = b""
-        while piece := client.recv(65536):
-            data += piece
-    return data
-
-
 def heard(tracebacker, path) -> bytes:
     """What a client gets, while the service thread is played by the test."""
     found: list[bytes] = []
-    client = threading.Thread(target=lambda: found.append(connect(path)))
+    client = threading.Thread(target=lambda: found.append(told_by(path)))
     client.start()
     while client.is_alive():
         tracebacker.answer()
