@@ -99,8 +99,9 @@ def setup(
         move(logto)
     logging.raiseExceptions = False
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Prints of the application would wait in a buffer, and a killed worker would take them along.
-        sys.stdout.reconfigure(line_buffering=True)
+        # Prints of the application would wait in a buffer, and a killed worker would take them along. Where nothing is
+        # buffered (PYTHONUNBUFFERED), the words of one print would be torn apart by lines of other processes.
+        sys.stdout.reconfigure(line_buffering=True, write_through=False)
     handlers: list[logging.Handler] = [_DescriptorHandler(), *(_SinkHandler(sink) for sink in sinks)]
     for handler in handlers:
         handler.setFormatter(_Formatter())
