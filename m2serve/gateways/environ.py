@@ -131,7 +131,7 @@ class EnvironBuilder:
 
     def complete(self, environ: Environ, request: Request, request_id: str) -> None:
         """Add to (a copy of) a template what belongs to one request only."""
-        sender, conn_id, _, _, body, _ = request
+        sender, conn_id, _, _, body, _, _ = request
         name = self._senders.get(sender)
         if name is None:
             name = sender.decode("latin-1")
