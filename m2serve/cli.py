@@ -25,8 +25,8 @@ from m2serve.master.agreement import agree
 from m2serve.master.server import Server
 from m2serve.master.spawn import Entries
 from m2serve.mongrel2 import doctor
-from m2serve.observe import log
-from m2serve.observe.sinks import EachProcess, sink
+from m2serve.observe import log, shape
+from m2serve.observe.sinks import sink
 from m2serve.plugin import loader
 from m2serve.system import privileges, rlimits
 from m2serve.system.background import VASSAL, Launch, enter
@@ -197,21 +197,29 @@ def _open_log(settings: Settings, rights: Privileges, left: Heritage | None) -> 
     try:
         own = rights.own if settings.logfile_chown else None
         path = getattr(settings, option)
-        files = [target.argument for target in settings.logger if target.driver == "file"]
-        if path is None and files:
-            option, path = "logger", files[0]
+        first = shape.log_file(settings)
+        if path is None and first is not None:
+            option, path = "logger", first.argument
         if path is not None and settings.log_truncate and left is None:
             with suppress(OSError):
                 os.truncate(path, 0)
-        sinks = [EachProcess(target) for target in settings.logger if target.driver in ("syslog", "socket")]
+        lines = shape.log_lines(settings, path)
         _try_request_log(settings, rights.own)
-        log.setup(settings.log_level, path, settings.logfile_chmod, own, sinks)
+        _own_logs(settings, path, rights.own)
+        log.setup(settings.log_level, path, settings.logfile_chmod, own, lines)
     except ConfigError as error:
         if left is None:
             raise ConfigError(f"{settings.origin(option)}: {option}: {error}") from error
         # Perhaps it was root who opened it. The log goes on where it was: that is still open.
         log.setup(settings.log_level)
         logger.error("upgrade: %s: %s", option, error)
+
+
+def _own_logs(settings: Settings, path: str | None, own: Callable[[str], None] | None) -> None:
+    """Workers open the further files of ``logger`` for themselves, too."""
+    for target in settings.logger:
+        if target.driver == "file" and target.argument != path and own is not None:
+            own(target.argument)
 
 
 def _try_request_log(settings: Settings, own: Callable[[str], None] | None) -> None:

@@ -47,6 +47,7 @@ def check(settings: Settings, directory: str) -> list[Problem]:
         _mounts,
         _directories,
         _virtualenv,
+        _loggers,
         _files,
         _mongrel2,
         _database,
@@ -209,6 +210,20 @@ def _files(settings: Settings, directory: str) -> Iterator[Problem]:
     for name, path in files:
         if not os.path.isfile(_place(settings, directory, path) if os.path.isabs(path) else os.path.join(base, path)):
             yield Problem((name, "chdir"), f"{path!r}: expected an existing file below {base}")
+
+
+def _loggers(settings: Settings, directory: str) -> Iterator[Problem]:
+    """Routes and encoders are for loggers that have a name."""
+    for where, uses in (("logger", ("log_route", "log_encoder")), ("req_logger", ("log_req_route", "log_req_encoder"))):
+        names = {one.name for one in getattr(settings, where)}
+        for use in uses:
+            for value in getattr(settings, use):
+                if value.target and value.target not in names:
+                    option = where.replace("_", "-")
+                    expected = (
+                        f"{value.target!r}: expected the name of a logger, as in {option} = {value.target} file:PATH"
+                    )
+                    yield Problem((use, where), expected)
 
 
 def _mongrel2(settings: Settings, directory: str) -> Iterator[Problem]:

@@ -28,7 +28,6 @@ def _family(names: str, metavar: str, text: str, fate: Fate = Fate.ELSEWHERE) ->
 _ONLY_MONGREL2 = "nothing listens there; requests come from Mongrel2 alone (zeromq, with-mongrel2)"
 _NO_HTTP = "there is no HTTP server of our own; Mongrel2 is the one"
 _NO_STATS = "statistics are had by asking (stats), nothing is sent anywhere"
-_NO_LOGGERS = "all lines go to standard error, or to the file that logto names"
 _OTHER_LANGUAGE = "m2serve serves Python applications only"
 _ISOLATION = "use the service manager (systemd) or a container"
 _SOCKET = "clients' connections are Mongrel2's"
@@ -101,10 +100,8 @@ APPLICATION = (
 )
 
 LOGGING = (
-    _missing("log-syslog log-rsyslog log-socket log-zeromq", "LOGGER", _NO_LOGGERS),
     _needless("rsyslog-packet-size", "BYTES", "lines are sent as they are"),
     _missing("log-sendfile", "", "files are sent like everything else"),
-    _missing("log-encoder log-req-encoder log-route log-req-route log-drain log-filter", "RULE", _NO_LOGGERS),
     _needless("log-date logdate", "", "every line begins with its time"),
     _needless("log-master log-master-stream log-master-req-stream threaded-logger", "", "all processes share one log"),
     _needless("log-master-bufsize log-master-req-bufsize", "BYTES", "lines are not cut"),

@@ -202,29 +202,6 @@ class Deadline(NamedTuple):
         return f"{self.prefix}={self.seconds:g}" if self.prefix else f"{self.seconds:g}"
 
 
-class LogTarget(NamedTuple):
-    """``file:PATH``, ``socket:ADDRESS``, ``syslog``, ``syslog:IDENT``, ``stdio``; in front, perhaps, a name."""
-
-    driver: str
-    argument: str
-    text: str
-
-    @classmethod
-    def parse(cls, text: str) -> LogTarget:
-        """Raises: ConfigError: with what was expected."""
-        # uWSGI lets loggers have names, for routes between them
-        name, blank, rest = text.strip().partition(" ")
-        named = blank and name.isidentifier() and name != rest.partition(":")[0]
-        driver, _, argument = (rest if named else text).partition(":")
-        driver, argument = driver.strip(), argument.strip()
-        if driver in ("stdio", "syslog") or (driver in ("file", "socket") and argument):
-            return cls(driver, argument, text)
-        raise ConfigError("expected file:PATH, socket:HOST:PORT, socket:PATH, syslog, syslog:IDENT or stdio")
-
-    def __str__(self) -> str:
-        return self.text
-
-
 class HeaderLine(NamedTuple):
     """A header that answers get, as ``Name: value``."""
 

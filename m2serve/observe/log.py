@@ -12,11 +12,13 @@ import time
 from typing import TYPE_CHECKING
 
 from m2serve.errors import ConfigError
+from m2serve.observe import printed
+from m2serve.observe.encoders import Said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from m2serve.observe.sinks import EachProcess
+    from m2serve.observe.lines import Lines
 
 _ROOT = "m2serve"
 _STDOUT, _STDERR = 1, 2
@@ -27,21 +29,34 @@ _mode: int | None = None
 _own: Callable[[str], None] | None = None
 """What every log file gets that is opened: logfile-chmod, logfile-chown."""
 _reopened: list[Callable[[], None]] = []
+_lines: Lines | None = None
+"""Through which every line of the log goes, if it does not simply go to standard error."""
 
 
 class _Formatter(logging.Formatter):
     """``[2026-11-20 20:30:01.123] [4242] WARNING master: message``"""
 
     def format(self, record: logging.LogRecord) -> str:
+        return self.head(record) + self.text(record)
+
+    @staticmethod
+    def head(record: logging.LogRecord) -> str:
+        """What stands before the message."""
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         # Not record.msecs: it is rounded, and its 1000 would make a four-digit fraction.
         fraction = int(record.created % 1 * 1000)
-        name = record.name.removeprefix(_ROOT + ".")
-        head = f"[{moment}.{fraction:03d}] [{record.process}] {record.levelname} {name}: "
-        text = head + record.getMessage()
+        return f"[{moment}.{fraction:03d}] [{record.process}] {record.levelname} {_short(record)}: "
+
+    def text(self, record: logging.LogRecord) -> str:
+        """The message, and a traceback if there is one."""
+        text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return text
+
+
+def _short(record: logging.LogRecord) -> str:
+    return record.name.removeprefix(_ROOT + ".")
 
 
 class _DescriptorHandler(logging.Handler):
@@ -63,16 +78,21 @@ class _DescriptorHandler(logging.Handler):
             self.handleError(record)
 
 
-class _SinkHandler(logging.Handler):
-    """Hands records to somebody beside the log, who may miss some."""
+class _LinesHandler(logging.Handler):
+    """Hands records on as lines that know what they consist of."""
 
-    def __init__(self, sink: EachProcess) -> None:
+    def __init__(self, lines: Lines) -> None:
         super().__init__()
-        self._sink = sink
+        self._lines = lines
+        self._form = _Formatter()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._sink.write((self.format(record) + "\n").encode("utf-8", "backslashreplace"))
+            text = self._form.text(record)
+            whole = (self._form.head(record) + text + "\n").encode("utf-8", "backslashreplace")
+            said = text.encode("utf-8", "backslashreplace")
+            pid = record.process or os.getpid()
+            self._lines.put(Said(whole, said, record.levelname, _short(record), pid, record.created))
         except Exception:
             self.handleError(record)
 
@@ -82,19 +102,19 @@ def setup(
     logto: str | None = None,
     mode: int | None = None,
     own: Callable[[str], None] | None = None,
-    sinks: Iterable[EachProcess] = (),
+    lines: Lines | None = None,
 ) -> None:
     """Send every logger below ``m2serve`` to standard error, or to a file; before the first fork.
 
     Args:
         mode: for the file's permissions.
         own: gives the file to whom it is to belong.
-        sinks: get our own lines, not what the application prints.
+        lines: that every line goes through, also what the application prints.
 
     Raises: ConfigError: the file cannot be opened.
     """
-    global _mode, _own
-    _mode, _own = mode, own
+    global _mode, _own, _lines
+    _mode, _own, _lines = mode, own, lines
     if logto is not None:
         move(logto)
     logging.raiseExceptions = False
@@ -102,11 +122,14 @@ def setup(
         # Prints of the application would wait in a buffer, and a killed worker would take them along. Where nothing is
         # buffered (PYTHONUNBUFFERED), the words of one print would be torn apart by lines of other processes.
         sys.stdout.reconfigure(line_buffering=True, write_through=False)
-    handlers: list[logging.Handler] = [_DescriptorHandler(), *(_SinkHandler(sink) for sink in sinks)]
-    for handler in handlers:
-        handler.setFormatter(_Formatter())
+    handler: logging.Handler = _DescriptorHandler()
+    handler.setFormatter(_Formatter())
+    if lines is not None:
+        handler = _LinesHandler(lines)
+        also_reopen(lines.reopen)
+        sys.stdout, sys.stderr = (printed.stream(number, lines.write) for number in (_STDOUT, _STDERR))
     logger = logging.getLogger(_ROOT)
-    logger.handlers[:] = handlers
+    logger.handlers[:] = [handler]
     logger.setLevel(level.upper())
     # The application may install handlers of its own at the root: our lines are not its business.
     logger.propagate = False
@@ -121,6 +144,11 @@ def move(path: str) -> None:
     redirect(path)
     # For reopen: by then the process may be in another directory.
     _file = os.path.abspath(path)
+
+
+def lines() -> Lines | None:
+    """What every line of the log goes through; None: it simply goes to standard error."""
+    return _lines
 
 
 def also_reopen(call: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Where request lines go: the log, a file of their own, a socket, syslog.
+"""Where lines of the log go: standard error, a file, a socket, syslog, the journal, a ZeroMQ socket.
 
 A line is given away with one system call that does not wait, so that lines of several processes do not mix and no
 request waits for whoever reads them. What cannot be written is dropped: an answer must not fail for its line.
@@ -12,14 +12,18 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
+from m2serve.config.log_values import remote
+from m2serve.endpoint import Endpoint
 from m2serve.errors import ConfigError
+from m2serve.observe.push import Push
 
 if TYPE_CHECKING:
-    from m2serve.config.values import LogTarget
+    from m2serve.config.log_values import LogTarget
 
 _STDERR: Final = 2
 _LOCAL0_INFO: Final = b"<134>"
 _DEV_LOG: Final = "/dev/log"
+_JOURNAL: Final = "/run/systemd/journal/socket"
 
 
 class Sink(Protocol):
@@ -111,6 +115,18 @@ class Datagrams:
         self._sock.close()
 
 
+class Journal(Datagrams):
+    """systemd's journal, in its native protocol, which takes lines with newlines in them."""
+
+    def __init__(self, ident: str) -> None:
+        super().__init__(socket.AF_UNIX, _JOURNAL)
+        self._tail = b"\nPRIORITY=6\nSYSLOG_IDENTIFIER=%b\n" % ident.encode().replace(b"\n", b" ")
+
+    def write(self, line: bytes) -> None:
+        text = line.rstrip(b"\n")
+        super().write(b"MESSAGE\n%b%b%b" % (len(text).to_bytes(8, "little"), text, self._tail))
+
+
 class EachProcess:
     """A sink that every process opens for itself when it first has something to say.
 
@@ -118,6 +134,8 @@ class EachProcess:
     """
 
     def __init__(self, target: LogTarget) -> None:
+        if target.driver == "file":
+            target = target._replace(argument=os.path.abspath(target.argument))  # later ones may be elsewhere
         self._target = target
         self._sink = sink(target)
         self._pid = os.getpid()
@@ -129,6 +147,14 @@ class EachProcess:
             with contextlib.suppress(ConfigError):
                 self._sink = sink(self._target)
         self._sink.write(line)
+
+    def reopen(self) -> None:
+        """Something has moved the file."""
+        if self._pid == os.getpid():  # else it is opened anyhow, with the next line
+            self._sink.reopen()
+
+    def forget(self) -> None:
+        """What is not ours is forgotten when the next line comes."""
 
     def close(self) -> None:
         """No more lines come."""
@@ -142,17 +168,32 @@ def sink(spec: LogTarget) -> Sink:
     """
     if spec.driver == "file":
         return File(spec.argument)
+    if spec.driver == "zeromq":
+        return Push(Endpoint.parse(spec.argument))
+    if spec.driver == "rsyslog":
+        host, port, ident = remote(spec.argument)
+        return Datagrams(*_resolved(spec, host, port), _LOCAL0_INFO + (ident.encode() + b": " if ident else b""))
     if spec.driver == "syslog":
-        ident = spec.argument.partition(",")[0] or os.path.basename(sys.argv[0]) or "m2serve"
-        return Datagrams(socket.AF_UNIX, _DEV_LOG, b"%b%b[%d]: " % (_LOCAL0_INFO, ident.encode(), os.getpid()))
+        prefix = b"%b%b[%d]: " % (_LOCAL0_INFO, _ident(spec).encode(), os.getpid())
+        return Datagrams(socket.AF_UNIX, _DEV_LOG, prefix)
+    if spec.driver == "systemd":
+        return Journal(_ident(spec))
     if spec.driver == "socket":
         if "/" in spec.argument or spec.argument.startswith("@"):
             path = spec.argument
             return Datagrams(socket.AF_UNIX, "\0" + path[1:] if path.startswith("@") else path)
-        host, _, port = spec.argument.rpartition(":")
-        try:
-            family, _, _, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{spec}: {getattr(error, 'strerror', None) or error}") from error
-        return Datagrams(family, (str(address[0]), int(address[1])))
+        host, _, number = spec.argument.rpartition(":")
+        return Datagrams(*_resolved(spec, host, number))
     return StandardError()
+
+
+def _ident(spec: LogTarget) -> str:
+    return spec.argument.partition(",")[0] or os.path.basename(sys.argv[0]) or "m2serve"
+
+
+def _resolved(spec: LogTarget, host: str, port: str | int) -> tuple[int, tuple[str, int]]:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{spec}: {getattr(error, 'strerror', None) or error}") from error
+    return family, (str(address[0]), int(address[1]))

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from m2serve.errors import ConfigError
+from m2serve.observe import shape
 from m2serve.observe.access import (
     AccessLog,
     Choice,
@@ -16,15 +17,15 @@ from m2serve.observe.access import (
     TemplateLog,
     memory_of_this_process,
 )
-from m2serve.observe.log import also_reopen
-from m2serve.observe.sinks import Sink, StandardError, sink
+from m2serve.observe.log import also_reopen, lines
+from m2serve.observe.sinks import EachProcess, Sink, StandardError, sink
 from m2serve.observe.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from m2serve.config.log_values import LogTarget
     from m2serve.config.settings import Settings
-    from m2serve.config.values import LogTarget
 
 log = logging.getLogger("m2serve.worker")
 
@@ -33,7 +34,11 @@ def open_sinks(settings: Settings) -> Sequence[Sink]:
     """Where the lines go; empty: no request has one. Names of files are from the present directory."""
     if settings.disable_logging and _choice(settings) == Choice():
         return ()
+    if not (settings.req_logger or settings.log_req_encoder or settings.log_req_route):
+        return [lines() or StandardError()]
     sinks: list[Sink] = [_sink(target) for target in settings.req_logger] or [StandardError()]
+    if shape.shapes_requests(settings):
+        sinks = [shape.request_lines(settings, sinks)]
     for one in sinks:
         also_reopen(one.reopen)
     return sinks
@@ -82,7 +87,8 @@ def _choice(settings: Settings) -> Choice:
 
 def _sink(target: LogTarget) -> Sink:
     try:
-        return sink(target)
+        # A connection must not be shared with those who are forked from here.
+        return EachProcess(target) if target.driver == "zeromq" else sink(target)
     except ConfigError as error:
         log.error("req-logger %s: %s; the lines go to the log", target, error)
         return StandardError()

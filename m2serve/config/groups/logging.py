@@ -4,9 +4,19 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from m2serve.config.log_values import (
+    LogEncoder,
+    LogRoute,
+    LogTarget,
+    RsyslogTarget,
+    SocketTarget,
+    SyslogTarget,
+    ZeromqTarget,
+)
 from m2serve.config.modes import Mode
 from m2serve.config.option import option
-from m2serve.config.values import LogTarget, Slowness
+from m2serve.config.static_values import Pattern
+from m2serve.config.values import Slowness
 from m2serve.ids import Bytes
 
 
@@ -20,10 +30,26 @@ class LogGroup:
     logto2: str | None = option(None, "The same, opened when user and root directory have changed.", metavar="FILE")
     logger: tuple[LogTarget, ...] = option(
         (),
-        "Where the log goes: file:PATH is logto; socket:HOST:PORT, socket:PATH and syslog[:IDENT] get m2serve's own "
-        "lines besides; stdio changes nothing.",
-        metavar="TARGET",
+        "Where the log goes: file:PATH is logto; socket:HOST:PORT, socket:PATH, syslog[:IDENT], rsyslog:HOST[:PORT], "
+        "systemd and zeromq:ENDPOINT get its lines besides; stdio changes nothing. With a name in front it gets what "
+        "log-route sends there, and nothing else.",
+        metavar="[NAME ]TARGET",
     )
+    log_syslog: tuple[SyslogTarget, ...] = option((), "As logger = syslog:IDENT.", metavar="[IDENT]")
+    log_rsyslog: tuple[RsyslogTarget, ...] = option((), "As logger = rsyslog:ADDRESS.", metavar="HOST[:PORT][,IDENT]")
+    log_socket: tuple[SocketTarget, ...] = option((), "As logger = socket:ADDRESS.", metavar="ADDRESS")
+    log_zeromq: tuple[ZeromqTarget, ...] = option((), "As logger = zeromq:ENDPOINT.", metavar="ENDPOINT")
+    log_encoder: tuple[LogEncoder, ...] = option(
+        (),
+        "What makes other lines of those of the log, one after the other: prefix TEXT, suffix TEXT, nl, format "
+        "TEMPLATE, json TEMPLATE with ${msg} and so on. With the name of a logger it is for that one.",
+        metavar="NAME[:LOGGER] [ARGUMENT]",
+    )
+    log_route: tuple[LogRoute, ...] = option(
+        (), "Lines that match go to the logger of that name, and nowhere else.", metavar="LOGGER REGEXP"
+    )
+    log_filter: tuple[Pattern, ...] = option((), "Only lines that match one of these are logged.", metavar="REGEXP")
+    log_drain: tuple[Pattern, ...] = option((), "Lines that match are not logged.", metavar="REGEXP")
     log_maxsize: Bytes = option(Bytes(0), "Give the log file another name when it has grown so large.")
     log_backupname: str | None = option(
         None, "That name; by default the time in seconds is appended to its own.", metavar="FILE"
@@ -54,9 +80,15 @@ class LogGroup:
     req_logger: tuple[LogTarget, ...] = option(
         (),
         "Where the lines for requests go in place of the log: file:PATH, socket:HOST:PORT, socket:PATH, "
-        "syslog[:IDENT], stdio.",
+        "syslog[:IDENT], rsyslog:HOST[:PORT], zeromq:ENDPOINT, stdio.",
         names=("logger-req",),
-        metavar="TARGET",
+        metavar="[NAME ]TARGET",
+    )
+    log_req_encoder: tuple[LogEncoder, ...] = option(
+        (), "As log-encoder, of the lines for requests.", metavar="NAME[:LOGGER] [ARGUMENT]"
+    )
+    log_req_route: tuple[LogRoute, ...] = option(
+        (), "As log-route, between the loggers of req-logger.", metavar="LOGGER REGEXP"
     )
     strict: bool = option(
         False, "Refuse unknown keys, and options that this version does not have, instead of warning about them."

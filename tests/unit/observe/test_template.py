@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from m2serve.config.values import LogTarget, Slowness
+from m2serve.config.log_values import LogTarget
+from m2serve.config.values import Slowness
 from m2serve.errors import ConfigError
 from m2serve.gateways.base import READ_ERROR, WRITE_ERROR, Outcome
 from m2serve.message import Request

@@ -1,0 +1,97 @@
+"""Loggers, encoders and routes as the files have them."""
+
+from __future__ import annotations
+
+import pytest
+
+from m2serve.config.log_values import (
+    LogEncoder,
+    LogRoute,
+    LogTarget,
+    RsyslogTarget,
+    SyslogTarget,
+    ZeromqTarget,
+    remote,
+)
+from m2serve.config.settings import load
+from m2serve.errors import ConfigError
+
+_SERVES = ("--zeromq", "tcp://127.0.0.1:1,tcp://127.0.0.1:2", "--module", "app")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "driver", "argument"),
+    [
+        ("zeromq:tcp://127.0.0.1:9000", "", "zeromq", "tcp://127.0.0.1:9000"),
+        ("zmq:ipc:///run/log", "", "zeromq", "ipc:///run/log"),
+        ("audit file:/var/log/a b", "audit", "file", "/var/log/a b"),
+        ("my-log.2 syslog", "my-log.2", "syslog", ""),
+        ("rsyslog:10.0.0.1", "", "rsyslog", "10.0.0.1"),
+        ("systemd", "", "systemd", ""),
+        ("stdout:", "", "stdio", ""),
+    ],
+)
+def test_targets(text: str, name: str, driver: str, argument: str) -> None:
+    target = LogTarget.parse(text)
+    assert (target.name, target.driver, target.argument) == (name, driver, argument)
+    assert str(target) == text
+
+
+@pytest.mark.parametrize("text", ["zeromq:", "zeromq:nowhere", "rsyslog:host:port", "rsyslog::514", "a b file:/x"])
+def test_targets_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        LogTarget.parse(text)
+
+
+def test_a_remote_syslog() -> None:
+    assert remote("10.0.0.1") == ("10.0.0.1", 514, "")
+    assert remote("10.0.0.1:1514,shop") == ("10.0.0.1", 1514, "shop")
+    assert remote("::1") == ("::1", 514, "")
+
+
+def test_options_of_one_driver() -> None:
+    assert SyslogTarget.parse("").target() == LogTarget.parse("syslog:")
+    assert RsyslogTarget.parse("h:1").target().driver == "rsyslog"
+    assert str(ZeromqTarget.parse("tcp://h:1")) == "tcp://h:1"
+    with pytest.raises(ConfigError):
+        ZeromqTarget.parse("h:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "target", "argument"),
+    [
+        ("nl", "nl", "", ""),
+        ("prefix [shop]", "prefix", "", "[shop]"),
+        ('json {"at": ${unix}, "said": "${msg}"}', "json", "", '{"at": ${unix}, "said": "${msg}"}'),
+        ("format:audit ${strftime:%Y} ${msgnl}", "format", "audit", "${strftime:%Y} ${msgnl}"),
+    ],
+)
+def test_encoders(text: str, kind: str, target: str, argument: str) -> None:
+    encoder = LogEncoder.parse(text)
+    assert encoder == (kind, argument, target)
+    assert str(encoder) == text
+
+
+@pytest.mark.parametrize("text", ["", "gzip", "msgpack map:1", "json", "format", "json ${message}", "format ${}"])
+def test_encoders_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        LogEncoder.parse(text)
+
+
+def test_routes() -> None:
+    route = LogRoute.parse(r"audit ^login \d+")
+    assert route.target == "audit"
+    assert route.pattern.regexp.search("login 7")
+    assert str(route) == r"audit ^login \d+"
+    for text in ("audit", "", "audit ("):
+        with pytest.raises(ConfigError, match="expected"):
+            LogRoute.parse(text)
+
+
+def test_a_route_names_a_logger() -> None:
+    names = ("--logger", "audit file:/tmp/a", "--log-encoder", "nl:audit", "--log-route", "audit login")
+    assert load([*_SERVES, *names], {}).log_route[0].target == "audit"
+    with pytest.raises(ConfigError, match="log-req-route: 'audit': expected the name of a logger, as in req-logger"):
+        load([*_SERVES, *names, "--log-req-route", "audit x"], {})
+    with pytest.raises(ConfigError, match="log-encoder: 'other'"):
+        load([*_SERVES, *names, "--log-encoder", "nl:other"], {})
