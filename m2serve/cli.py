@@ -28,7 +28,7 @@ from m2serve.mongrel2 import doctor
 from m2serve.observe import log, shape
 from m2serve.observe.sinks import sink
 from m2serve.plugin import loader
-from m2serve.system import privileges, rlimits
+from m2serve.system import activation, privileges, rlimits
 from m2serve.system.background import VASSAL, Launch, enter
 from m2serve.system.start import Start
 from m2serve.worker import main as worker
@@ -68,6 +68,7 @@ def main(argv: Sequence[str]) -> int:
             return _check(examined) if left is None else _try(examined, left)
         start = Start.of_this_process()
         settings = load(argv, os.environ, find=loader.find) if left is None else _load_again(argv, left)
+        activated = activation.take(os.environ, os.getpid())
         rights = privileges.wanted(settings)
         if settings.show_config:
             _answer(as_ini(settings))
@@ -86,7 +87,8 @@ def main(argv: Sequence[str]) -> int:
     if settings.emperor:
         return Emperor(settings, rights, launch).run()
     entries = Entries(dispatcher.run, partial(worker.run, hooks=hooks), partial(nursery.run, hooks=hooks))
-    return Server(settings, entries, rights, launch, hooks, start, left).run()
+    # After an upgrade they are among what is left.
+    return Server(settings, entries, rights, launch, hooks, start, left, () if left is not None else activated).run()
 
 
 def _check(examined: Examined) -> int:

@@ -49,7 +49,7 @@ class Endpoint:
 
     @classmethod
     def _parse_tcp(cls, text: str, rest: str) -> Endpoint:
-        host, port = _split_host_port(text, rest)
+        host, port = split_host_port(text, rest)
         if host == "":
             raise ConfigError(f"{text!r} names no host: expected {_EXPECTED}")
         return cls("tcp", host=host, port=port)
@@ -150,7 +150,7 @@ class ListenAddress(NamedTuple):
         rest = text.strip()
         if rest.isascii() and rest.isdigit():
             rest = ":" + rest
-        host, port = _split_host_port(text, rest, wildcard=True)
+        host, port = split_host_port(text, rest, wildcard=True)
         return cls("0.0.0.0" if host in ("", "*") else host, port)
 
     def __str__(self) -> str:
@@ -209,16 +209,23 @@ class StatsAddress(NamedTuple):
         return self.path or str(ListenAddress(self.host, self.port))
 
 
-def _split_host_port(text: str, rest: str, *, wildcard: bool = False) -> tuple[str, int]:
-    """Split at the last colon and check both sides; *text* is what the user wrote."""
+def split_host_port(text: str, rest: str, *, wildcard: bool = False, lowest: int = 1) -> tuple[str, int]:
+    """Split at the last colon and check both sides; *text* is what the user wrote.
+
+    Args:
+        wildcard: no host, or ``*``, is one, too.
+        lowest: the smallest port allowed; with 0 the kernel may choose.
+
+    Raises: ConfigError: with the text and what was expected instead.
+    """
     host, separator, port_text = rest.rpartition(":")
     if not separator or not (port_text.isascii() and port_text.isdigit()):
         expected = "host:port, :port or port" if wildcard else _EXPECTED
         raise ConfigError(f"{text!r} has no port: expected {expected}")
     # int() refuses thousands of digits with an error of its own, so the length is looked at first.
     port = int(port_text) if len(port_text.lstrip("0")) <= len(str(_MAX_PORT)) else _MAX_PORT + 1
-    if not 1 <= port <= _MAX_PORT:
-        raise ConfigError(f"{text!r} has an impossible port: expected 1 to {_MAX_PORT}")
+    if not lowest <= port <= _MAX_PORT:
+        raise ConfigError(f"{text!r} has an impossible port: expected {lowest} to {_MAX_PORT}")
     if host.startswith("[") and host.endswith("]"):
         return _ipv6(text, host[1:-1]), port
     if host == "*" and not wildcard:

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from m2serve.config import doors
 from m2serve.config.values import is_attribute
 from m2serve.config.virtualenv import inspect
 from m2serve.errors import ConfigError
@@ -50,6 +51,7 @@ def check(settings: Settings, directory: str) -> list[Problem]:
         _loggers,
         _files,
         _mongrel2,
+        _doors,
         _database,
         _chroots,
         _privileges,
@@ -60,7 +62,8 @@ def check(settings: Settings, directory: str) -> list[Problem]:
 def doubts(settings: Settings, directory: str) -> list[Problem]:
     """What may be a mistake: it keeps nobody from starting."""
     some = (*_static_places(settings, directory), *_adaptive(settings), *_background(settings, directory))
-    return [*_vassals(settings, directory), *some, *_deeds(settings), *_mules(settings, directory)]
+    doubtful = [Problem(fields, text) for fields, text in doors.doubts(settings)]
+    return [*doubtful, *_vassals(settings, directory), *some, *_deeds(settings), *_mules(settings, directory)]
 
 
 def _adaptive(settings: Settings) -> Iterator[Problem]:
@@ -227,13 +230,19 @@ def _loggers(settings: Settings, directory: str) -> Iterator[Problem]:
 
 
 def _mongrel2(settings: Settings, directory: str) -> Iterator[Problem]:
-    if not settings.zeromq and settings.with_mongrel2 is None and settings.mongrel2_config is None:
+    if not settings.has_mongrel2 and not settings.activated and not any(doors.wanted(settings)):
         wanted = ("zeromq", "mongrel2_config", "with_mongrel2")
-        yield Problem(wanted, "no Mongrel2: expected zeromq, mongrel2-config or with-mongrel2")
+        expected = "expected http, socket, zeromq, mongrel2-config or with-mongrel2"
+        yield Problem(wanted, f"no Mongrel2 and no socket: {expected}")
     sockets = Counter(endpoint for pair in settings.zeromq for endpoint in (pair.send, pair.recv))
     for endpoint, times in sockets.items():
         if times > 1:
             yield Problem(("zeromq",), f"{endpoint} is used {times} times; expected each socket once")
+
+
+def _doors(settings: Settings, directory: str) -> Iterator[Problem]:
+    for fields, expected in doors.mistakes(settings, directory):
+        yield Problem(fields, expected)
 
 
 def _database(settings: Settings, directory: str) -> Iterator[Problem]:

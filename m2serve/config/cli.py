@@ -11,6 +11,7 @@ from m2serve.config.entry import COMMAND_LINE, Entry
 from m2serve.config.reader import split_section
 from m2serve.config.table import TABLE, Table
 from m2serve.config.words import FORMAT_OF_ENDING, GRAMMAR, ORDERS
+from m2serve.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,12 +110,24 @@ def _long(line: CommandLine, argument: str, rest: deque[str]) -> None:
     elif separator:
         _add(line, name, written, value)
     else:
-        _add(line, name, written, _value(rest) if expected else "")
+        _add(line, name, written, _next(line, name, rest) if expected else "")
 
 
 def _is_file(argument: str) -> bool:
     ending = split_section(argument)[0].rpartition(".")[2]
     return ending != argument and ending.lower() in (*FORMAT_OF_ENDING, "xml")
+
+
+def _next(line: CommandLine, name: str, rest: deque[str]) -> str | None:
+    """The value behind an option. One that may be left out is taken if it can be one; getopt would not even then."""
+    option = line.table.by_name.get(name)
+    if option is None or not option.kind.optional:
+        return _value(rest)
+    try:
+        option.kind.parse(rest[0] if rest else "")
+    except ConfigError:
+        return ""
+    return _value(rest) or ""
 
 
 def _value(rest: deque[str]) -> str | None:
@@ -136,7 +149,7 @@ def _short(line: CommandLine, argument: str, rest: deque[str]) -> None:
         if not line.table.metavar(name):
             _add(line, name, f"-{letter}", "")
             continue
-        value = argument[position + 1 :] or _value(rest)
+        value = argument[position + 1 :] or _next(line, name, rest)
         _add(line, name, f"-{letter}", value)
         return
 

@@ -74,7 +74,7 @@ _PYTHONS = "py-executable py-sys-executable py-program-name py-programname pytho
 RARE = (
     _row(Fate.NEEDLESS, _INTERNAL, "VALUE", _INTERNALS),
     _row(Fate.NEEDLESS, _INTERNAL, "", _INTERNAL_FLAGS),
-    _row(Fate.NEEDLESS, "clients' connections are Mongrel2's", "N", _SOCKETS),
+    _row(Fate.NEEDLESS, "the kernel chooses the sizes of its buffers", "N", _SOCKETS),
     _row(Fate.NEEDLESS, "answers wait for slow clients without a thread", "N", "offload-thread"),
     _row(Fate.ELSEWHERE, _ASK, "", _QUESTIONS),
     _row(Fate.ELSEWHERE, "XML is not read; 'uwsgi --xml FILE --show-config' prints it as ini", "FILE", "xml xmlconfig"),
@@ -113,7 +113,7 @@ RARE = (
     ),
     _family(Fate.MISSING, "m2serve does not wait for anything at its start", "wait wait-for"),
     _family(Fate.MISSING, "WebSockets are not served", "websocket websockets"),
-    _family(Fate.ELSEWHERE, "Mongrel2 does TLS", "ssl sni"),
+    _family(Fate.ELSEWHERE, "TLS is had with https, and Python decides what is safe", "ssl sni"),
     _family(Fate.ELSEWHERE, _ISOLATION, "namespace setns cgroup umount mount"),
     _family(Fate.ELSEWHERE, _NOT_DONE, "subscriptions zerg pyshell"),
 )

@@ -25,35 +25,31 @@ def _family(names: str, metavar: str, text: str, fate: Fate = Fate.ELSEWHERE) ->
     return Foreign(fate, tuple(names.split()), metavar, text, family=True)
 
 
-_ONLY_MONGREL2 = "nothing listens there; requests come from Mongrel2 alone (zeromq, with-mongrel2)"
-_NO_HTTP = "there is no HTTP server of our own; Mongrel2 is the one"
+_HTTP_ALWAYS = "HTTP/1.1 is served as its standard has it"
+_NO_ROUTER = "workers speak HTTP themselves, without a router"
 _NO_STATS = "statistics are had by asking (stats), nothing is sent anywhere"
 _OTHER_LANGUAGE = "m2serve serves Python applications only"
 _ISOLATION = "use the service manager (systemd) or a container"
-_SOCKET = "clients' connections are Mongrel2's"
+_KERNEL = "connections are accepted when they come; the kernel chooses the rest"
 
 SOCKETS = (
-    _missing("socket uwsgi-socket", "ADDRESS", _ONLY_MONGREL2, "s"),
-    _missing("http http-socket http11-socket", "ADDRESS", _ONLY_MONGREL2),
-    _missing("https https2 https-socket ssl-socket suwsgi-socket", "ADDRESS,CERT,KEY", _ONLY_MONGREL2),
-    _missing("fastcgi-socket fastcgi-nph-socket scgi-socket scgi-nph-socket", "ADDRESS", _ONLY_MONGREL2),
-    _missing("raw-socket puwsgi-socket shared-socket map-socket", "ADDRESS", _ONLY_MONGREL2),
-    _missing("protocol socket-protocol", "NAME", _ONLY_MONGREL2),
-    _missing("chmod-socket chmod", "MODE", "no socket of ours exists that could have a mode", "C"),
-    _missing("chown-socket", "USER[:GROUP]", "no socket of ours exists that could have an owner"),
-    _needless("http-keepalive http-auto-chunked http-chunked-input http-raw-body", "", _NO_HTTP),
-    _needless("http-websockets http-manage-expect http-auto-gzip", "", _NO_HTTP),
-    _needless("http-timeout http-connect-timeout http-headers-timeout", "SECONDS", _NO_HTTP),
-    _needless("http-processes http-workers http-buffer-size http-modifier1 http-modifier2", "N", _NO_HTTP),
-    _elsewhere("http-to", "ADDRESS", _NO_HTTP),
-    _needless("listen", "N", "Mongrel2 accepts the connections; queue-limit bounds what waits here", "l"),
-    _needless("no-defer-accept tcp-nodelay so-keepalive reuse-port freebind tcp-fast-open", "", _SOCKET),
-    _needless("buffer-size", "BYTES", "headers may be as long as Mongrel2 lets them be (limits.buffer_size)", "b"),
-    _needless(
-        "post-buffering post-buffering-bufsize", "BYTES", "Mongrel2 has the whole body first, upload.stream apart"
+    _missing("ssl-socket suwsgi-socket", "ADDRESS,CERT,KEY", "nothing listens there; TLS is had with https"),
+    _missing(
+        "fastcgi-nph-socket scgi-nph-socket raw-socket puwsgi-socket map-socket",
+        "ADDRESS",
+        "nothing listens there; socket, http, fastcgi-socket and scgi-socket do",
     ),
+    _needless("http-auto-chunked http-chunked-input http-raw-body http-manage-expect", "", _HTTP_ALWAYS),
+    _elsewhere("http-auto-gzip", "", "answers are not compressed; a web server in front can do it"),
+    _elsewhere("http-websockets", "", "WebSockets are not served"),
+    _needless("http-connect-timeout", "SECONDS", _NO_ROUTER),
+    _needless("http-processes http-workers http-modifier1 http-modifier2", "N", _NO_ROUTER),
+    _elsewhere("http-buffer-size", "BYTES", "buffer-size is for the heads of all requests"),
+    _elsewhere("http-to", "ADDRESS", "requests go to the application that is served here"),
+    _needless("no-defer-accept tcp-fast-open", "", _KERNEL),
+    _needless("post-buffering-bufsize", "BYTES", "bodies are read in pieces of a size of our own"),
     _elsewhere("chunked-input-limit", "BYTES", "limit-post is for every body"),
-    _elsewhere("chunked-input-timeout", "SECONDS", "socket-timeout is for every body"),
+    _elsewhere("chunked-input-timeout", "SECONDS", "http-timeout is for every body"),
 )
 
 PROCESSES = (
@@ -161,7 +157,7 @@ MEANT = {
     "logging": "disable-logging",
     "log": "logto",
     "logfile": "logto",
-    "port": "with-mongrel2",
+    "port": "http",
     "app": "module",
     "timeout": "harakiri",
 }

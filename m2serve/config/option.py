@@ -3,7 +3,7 @@
 The annotation decides how a value is written: ``bool``, ``int``, ``str``, ``Seconds``, ``Bytes``, a
 ``Literal`` of words, or any class with a ``parse`` class method. ``X | None`` is an X that may be left out,
 ``tuple[X, ...]`` a list: the option may be repeated and every value counts. A class that has
-``allows_comment`` may have a comment behind its value, as numbers may.
+``allows_comment`` may have a comment behind its value, as numbers may; one that has ``optional`` may be given bare.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Kind:
     """How one type is written.
 
     ``parse`` raises ConfigError with what was expected. ``comment`` allows a comment behind the value: text
-    may contain `` #``, a number cannot.
+    may contain `` #``, a number cannot. ``optional`` lets the value be left out on the command line, too.
     """
 
     parse: Callable[[str], Any]
@@ -90,6 +90,7 @@ class Kind:
     comment: bool = False
     flag: bool = False
     many: bool = False
+    optional: bool = False
 
 
 def kind_of(annotation: Any, minimum: int = 0) -> Kind:
@@ -116,7 +117,8 @@ def kind_of(annotation: Any, minimum: int = 0) -> Kind:
     if annotation is str:
         return Kind(_text, "TEXT")
     if hasattr(annotation, "parse"):
-        return Kind(annotation.parse, "VALUE", comment=hasattr(annotation, "allows_comment"))
+        comment, optional = (hasattr(annotation, name) for name in ("allows_comment", "optional"))
+        return Kind(annotation.parse, "VALUE", comment=comment, optional=optional)
     raise TypeError(f"no way to read a value of {annotation!r}")
 
 

@@ -32,17 +32,30 @@ class Settings(EveryGroup):
 
     ``warnings``, ``notes`` and ``prints`` are for the log, once there is one: likely mistakes and what this
     version does not do; uWSGI options that change nothing here; lines that the files want there.
+
+    ``activated``: a service manager says that it has left us sockets.
     """
 
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     prints: tuple[str, ...] = ()
     plugins: tuple[Chosen, ...] = ()
+    activated: bool = False
     origins: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def origin(self, name: str) -> str:
         """Where a setting stands: ``deploy.ini:14``, ``command line`` or ``default``."""
         return ", ".join(dict.fromkeys(self.origins.get(name, ("default",))))
+
+    @property
+    def has_mongrel2(self) -> bool:
+        """Some Mongrel2 is named, or its database."""
+        return bool(self.zeromq) or self.with_mongrel2 is not None or self.mongrel2_config is not None
+
+    @property
+    def dispatched(self) -> bool:
+        """There is a dispatcher, which deals out Mongrel2's requests."""
+        return self.has_mongrel2 and not self.zeromq_direct
 
     @property
     def rows(self) -> tuple[Option, ...]:
@@ -123,7 +136,7 @@ def examine(
         read = _read(argv, env, outside, directory, choice.table)
     read.builder.problems += choice.problems
     read.builder.warnings += choice.warnings
-    return _checked(read, directory, choice)
+    return _checked(read, directory, choice, activated=env.get("LISTEN_FDS", "0").strip("0").isdigit())
 
 
 @dataclass(frozen=True)
@@ -153,7 +166,7 @@ def _read(argv: Sequence[str], env: Mapping[str, str], outside: Outside, directo
     return _Read(builder, prints, given)
 
 
-def _checked(read: _Read, directory: str, choice: Choice) -> Examined:
+def _checked(read: _Read, directory: str, choice: Choice, *, activated: bool) -> Examined:
     builder = read.builder
     _resolve_sockets(builder, directory)
     notes = (*builder.close(), *choice.notes)
@@ -164,6 +177,7 @@ def _checked(read: _Read, directory: str, choice: Choice) -> Examined:
         notes=notes,
         prints=read.prints,
         plugins=choice.chosen(builder.values),
+        activated=activated,
         origins=builder.origins,
     )
     doubtful = tuple(_located(settings, doubt.fields, doubt.expected) for doubt in doubts(settings, directory))
@@ -178,7 +192,8 @@ def _checked(read: _Read, directory: str, choice: Choice) -> Examined:
 
 def _resolve_sockets(builder: Builder, directory: str) -> None:
     """Make socket paths absolute: workers change their directory before they connect."""
-    for name in ("zeromq", "mongrel2_chroot"):
+    doors = ("socket", "http", "https", "fastcgi_socket", "scgi_socket", "shared_socket")
+    for name in ("zeromq", "mongrel2_chroot", *doors):
         try:
             values = builder.values.get(name, ())
             builder.values[name] = tuple(value.resolved(directory) for value in values)

@@ -25,9 +25,10 @@ def agree(heritage: Heritage, settings: Settings) -> tuple[Front, ...]:
     if heritage.layout != layout.VERSION:
         text = f"m2serve {heritage.program} shares memory of layout {heritage.layout}, this one of {layout.VERSION}"
         raise ConfigError(f"upgrade: {text}: {_RESTART}")
-    if heritage.dispatched == settings.zeromq_direct:
+    if heritage.dispatched != settings.dispatched:
         running = "with" if heritage.dispatched else "without"
-        raise ConfigError(_mistake(settings, "zeromq_direct", f"the server runs {running} a dispatcher"))
+        name = "zeromq_direct" if settings.zeromq_direct or heritage.node.endpoints else "zeromq"
+        raise ConfigError(_mistake(settings, name, f"the server runs {running} a dispatcher"))
     if (settings.with_mongrel2 is None) != (heritage.attached is None):
         running = "without" if heritage.attached is None else "with"
         raise ConfigError(_mistake(settings, "with_mongrel2", f"the server runs {running} a Mongrel2 of its own"))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from m2serve.master.act import Actor
     from m2serve.master.board import Board
     from m2serve.master.daemons import DaemonOutput
+    from m2serve.master.doors import Doors
     from m2serve.master.fifo import Fifo
     from m2serve.master.inbox import Inbox
     from m2serve.master.jobs import Timetable
@@ -50,6 +51,7 @@ class Holdings:
     listeners: Sequence[StatsServer]
     daemons: Sequence[DaemonSpec]
     attached: Front | None
+    doors: Doors
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class Estate:
             listeners=tuple(left for one in self.has.listeners if (left := one.leave()) is not None),
             fifo=self.has.fifo.leave(),
             pidfiles=tuple(self.has.pidfiles.written),
+            doors=self.has.doors.leave(),
         )
 
     def read(self, heritage: Heritage, now: Seconds) -> None:

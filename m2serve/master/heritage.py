@@ -163,6 +163,18 @@ class Listener:
 
 
 @dataclass(frozen=True)
+class LeftDoor:
+    """A socket that workers accept from; see ``master/doors.py``."""
+
+    address: str
+    """As the settings had it; empty: none of them named it."""
+    fd: int
+    path: str = ""
+    inode: tuple[int, int] | None = None
+    """Of the file at *path*, when it was bound."""
+
+
+@dataclass(frozen=True)
 class OpenFifo:
     """The master's FIFO that is being read."""
 
@@ -202,6 +214,7 @@ class Heritage:
     listeners: tuple[Listener, ...] = ()
     fifo: OpenFifo | None = None
     pidfiles: tuple[str, ...] = ()
+    doors: tuple[LeftDoor, ...] = ()
 
     def fds(self) -> Iterator[int]:
         """All descriptors that it names."""
@@ -213,6 +226,7 @@ class Heritage:
             yield from (fd for fd in (child.link_fd, child.output_fd) if fd >= 0)
         yield from (spec.lock_fd for spec in self.daemons if spec.lock_fd >= 0)
         yield from (listener.fd for listener in self.listeners)
+        yield from (door.fd for door in self.doors)
         if self.fifo is not None:
             yield self.fifo.fd
 

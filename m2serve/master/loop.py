@@ -215,6 +215,10 @@ class Loop:
             if program.url:
                 # Tests wait for this line.
                 log.info("serving on %s", program.url)
+        for door in self.actor.node.doors:
+            if door.protocol in ("http", "https") and door.local[0]:
+                # Tests wait for this line.
+                log.info("serving on %s://%s/", door.protocol, door.name)
 
 
 def clock() -> Seconds:

@@ -27,7 +27,7 @@ def start_lines(settings: Settings, fronts: Sequence[Front]) -> Iterable[str]:
     yield f"m2serve {m2serve.__version__} (pid: {os.getpid()}) on {python}, {system}"
     workers = f"{settings.processes} process{'es' if settings.processes > 1 else ''}"
     threads = f"{settings.threads} thread{'s' if settings.threads > 1 else ''}"
-    topology = "direct" if settings.zeromq_direct else "dispatched"
+    topology = "direct" if settings.zeromq_direct else "dispatched" if fronts else "no Mongrel2"
     yield f"{workers} x {threads}, {topology}, need-app {'on' if settings.need_app else 'off'}"
     for number, front in enumerate(fronts):
         yield f"mongrel2 {number}: requests from {front.pair.send}, answers to {front.pair.recv}"

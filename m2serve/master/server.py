@@ -24,6 +24,7 @@ from m2serve.master.census import Census, algorithm, crowd
 from m2serve.master.child import ChildKind
 from m2serve.master.commands import Commands, bound
 from m2serve.master.daemons import DaemonOutput, DaemonTouch
+from m2serve.master.doors import Doors
 from m2serve.master.estate import Estate, Holdings, restore_node
 from m2serve.master.fifo import Fifo
 from m2serve.master.generation import ReloadKind
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from m2serve.master.heritage import Heritage
     from m2serve.master.programs import Program
     from m2serve.mongrel2.daemon import DaemonSpec
+    from m2serve.system.activation import Activated
     from m2serve.system.start import Start
 
 log = logging.getLogger("m2serve.master")
@@ -89,6 +91,7 @@ class Server:
         hooks: what plugins have registered.
         start: how we were started; without it there is no upgrade.
         left: what another master has left us to go on with.
+        activated: sockets that a service manager has left us.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Server:
         hooks: Hooks | None = None,
         start: Start | None = None,
         left: Heritage | None = None,
+        activated: Sequence[Activated] = (),
     ) -> None:
         self._settings = settings
         self._entries = entries
@@ -108,6 +112,7 @@ class Server:
         self._hooks = hooks or Hooks()
         self._start = start
         self._left = left
+        self._activated = activated
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code."""
@@ -115,7 +120,7 @@ class Server:
         # A master that stays root needs nobody's leave.
         own = None if settings.master_as_root else self._rights.own
         set_title("master", settings)
-        board = Board(not settings.zeromq_direct, settings.need_app, settings.worker_reload_mercy)
+        board = Board(settings.dispatched, settings.need_app, settings.worker_reload_mercy)
         board.limits, board.crowd = limits(settings), crowd(settings)
         board.start_timeout = settings.worker_start_timeout
         board.verbose_harakiri = settings.harakiri_verbose
@@ -126,13 +131,14 @@ class Server:
         commands = Commands(settings, board, pidfiles, bound(settings))
         fifo = Fifo(settings.master_fifo, commands, own)
         listeners = _listeners(settings, self._hooks, own)
+        doors = Doors(settings, self._rights.own, self._activated)
         service = Service(board, Notifier.take(os.environ, os.getpid()))
         daemons: tuple[DaemonSpec, ...] = ()
         node: NodeFds | None = None
         try:
             if self._rights.chroot is not None:
                 service.notifier.hold()
-            self._open_files(listeners, pidfiles, fifo)
+            self._open_files(doors, listeners, pidfiles, fifo)
             if left is None:
                 front, daemons = self._attach()
                 known = fronts(settings, front)
@@ -144,6 +150,9 @@ class Server:
                 node = restore_node(left, known)
                 if node.ring_size != settings.request_buffer:
                     log.warning("request-buffer stays %d until a restart", node.ring_size)
+            node.doors = doors.doors
+            if not known and not node.doors:
+                raise ConfigError("nowhere to take requests from: no socket was left to us")
             settings = dataclasses.replace(settings, zeromq=tuple(front.pair for front in known))
             report.log_lines(report.start_lines(settings, known))
             board.preload = settings.preload or (settings.processes > 1 and not settings.lazy_apps)
@@ -156,7 +165,7 @@ class Server:
             programs = [*map(of_mongrel2, daemons), *attached(settings), *mules(settings)]
             watches = [Watch(one) for one in smart(settings)]
             scores = Scores(board, node, settings.queue_limit, programs, watches)
-            has = Holdings(board, node, scores, fifo, pidfiles, listeners, daemons, front)
+            has = Holdings(board, node, scores, fifo, pidfiles, listeners, daemons, front, doors)
             attachments: list[Attachment] = [pidfiles, fifo, touch, size, service, told]
             if settings.py_autoreload:
                 attachments.append(Autoreload(settings.py_autoreload, board, commands))
@@ -173,6 +182,7 @@ class Server:
         finally:
             for listener in listeners:
                 listener.close()
+            doors.close()
             fifo.close()
             pidfiles.remove()
             service.notifier.close()
@@ -180,11 +190,12 @@ class Server:
                 node.close()
             self._remove_files(daemons)
 
-    def _open_files(self, listeners: Sequence[StatsServer], pidfiles: PidFiles, fifo: Fifo) -> None:
+    def _open_files(self, doors: Doors, listeners: Sequence[StatsServer], pidfiles: PidFiles, fifo: Fifo) -> None:
         """All that has a name, and between them the change of user. Raises: ConfigError."""
         left = self._left
         if left is None:
             perform_all(self._settings, "asap")
+            doors.open()
             for listener in listeners:
                 listener.listen()
             pidfiles.write_first()
@@ -198,6 +209,7 @@ class Server:
         # Tests wait for this line.
         log.info("upgrade: goes on in place of m2serve %s with %d children", left.program, len(left.children))
         pidfiles.take_over(left.pidfiles)
+        doors.take_over(left.doors)
         for listener in listen_again(listeners, left.listeners):
             _go_on(listener.listen)
         _go_on(pidfiles.write_first)

@@ -13,6 +13,7 @@ import socket
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from m2serve.config import doors
 from m2serve.errors import ConfigError, ProtocolError, TransportError
 from m2serve.mongrel2 import database, place
 from m2serve.mongrel2.fronts import fronts, merged, number
@@ -132,7 +133,7 @@ def _good(text: str) -> Finding:
 
 def _database(settings: Settings) -> tuple[Database | None, list[Finding]]:
     if settings.mongrel2_config is None:
-        if settings.with_mongrel2 is not None:
+        if settings.with_mongrel2 is not None or not settings.has_mongrel2:
             return None, []
         text = "name Mongrel2's database with mongrel2-config: without it only addresses can be looked at"
         return None, [Finding(Level.ADVICE, text)]
@@ -143,6 +144,10 @@ def _database(settings: Settings) -> tuple[Database | None, list[Finding]]:
 
 
 def _ours(settings: Settings) -> Iterator[Finding]:
+    for door in doors.wanted(settings):
+        yield from _door(door)
+    if not settings.has_mongrel2:
+        return
     if settings.zeromq_direct:
         yield Finding(
             Level.WARNING,
@@ -151,6 +156,23 @@ def _ours(settings: Settings) -> Iterator[Finding]:
         )
     if not settings.keep_alive_interval:
         yield Finding(Level.WARNING, "keep-alive-interval is 0: Mongrel2 will cull connections that wait for long")
+
+
+def _door(door: doors.Wanted) -> Iterator[Finding]:
+    """Whether it could be bound. A port below 1024, or somebody who listens there already, are the usual reasons."""
+    address = door.address
+    text = f"{door.origin}: {door.protocol} at {address}"
+    if address.fd >= 0 or address.shared >= 0 or (not address.path and not address.port):
+        yield _good(f"{text}: nothing to be looked at before the start")
+        return
+    with socket.socket(address.family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PATIENCE)
+        try:
+            probe.connect(address.address)
+        except OSError:
+            yield _good(f"{text}: nobody listens there yet")
+        else:
+            yield Finding(Level.WARNING, f"{text}: somebody listens there already; if not this server, it cannot start")
 
 
 # --- the addresses --------------------------------------------------------------------

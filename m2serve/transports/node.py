@@ -17,6 +17,7 @@ from m2serve.transports.sheet import create_sheet
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from m2serve.door import Door
     from m2serve.endpoint import ZmqPair
     from m2serve.ids import WorkerId
 
@@ -111,6 +112,8 @@ class NodeFds:
     """Key of a nursery to the descriptor of its sheet, which has its stack when it is asked for that."""
     fronts: tuple[Front, ...] = ()
     """What is known of the Mongrel2 behind each endpoint; by default nothing."""
+    doors: tuple[Door, ...] = ()
+    """Sockets that workers accept from. The master owns the descriptors; `close` leaves them alone."""
     master: int = field(default_factory=os.getpid)
     """Pid of the process that has made it."""
     started: float = field(default_factory=time.monotonic)

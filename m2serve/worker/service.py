@@ -351,7 +351,7 @@ class Service:
         if self._draining:
             return
         self._draining = True
-        if self._crew is not None:
+        if self._crew is not None and self._responders:
             self._say(Word.LEAVE)  # the answer is LEFT: from then on no mail can come
         else:
             self._stop()

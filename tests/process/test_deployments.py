@@ -30,6 +30,7 @@ WITHOUT = {
     "placeholders-set.ini": "strict, and names what is not in this version",
     "django-cookiecutter.ini": "goes into the background",
     "cheaper-busyness.ini": "128 processes",
+    "vassal-on-demand.ini": "takes its socket from its emperor",
 }
 """By file why it is not started here."""
 

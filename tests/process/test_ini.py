@@ -29,7 +29,7 @@ env = STAGE_OF_SITE=%(stage) of %n
 endif
 stage = $(STAGE)
 carbon = h:2003
-listen = 1024
+http-processes = 4
 gevent = 100
 set-ph = processes_too = 1
 processes = %(processes_too)
@@ -48,7 +48,7 @@ uwsgi:
 WARNED = [
     r"WARNING .*app\.ini:11: carbon = h:2003: not in this version: ",
     r"WARNING .*app\.ini:13: gevent = 100: has no meaning here: requests run in threads",
-    r"INFO .*app\.ini:12: listen = 1024: changes nothing",
+    r"INFO .*app\.ini:12: http-processes = 4: changes nothing",
     r"INFO .*two sites, 1 process",
 ]
 

@@ -47,10 +47,11 @@ application = Stub()
 '''
 
 _PLACE = re.compile(r"(?<![\w.)])/(?=(?:srv|var|run|opt|home|etc|tmp|usr|app)/)")
-_DOOR = re.compile(r"^(\s*(?:socket|http|http-socket|http11-socket|http-to)\s*=\s*)(?:[\w.]*):[\w$()]+", re.MULTILINE)
+_DOOR = re.compile(r"^(\s*(?:socket|http|http-socket|http11-socket|http-to)\s*=\s*)(?:[\w.]*):.*", re.MULTILINE)
 _STATS = re.compile(r"^(\s*stats\s*=\s*)127.*", re.MULTILINE)
 _USER = re.compile(r"^(\s*uid\s*=\s*).*", re.MULTILINE)
 _GROUP = re.compile(r"^(\s*gid\s*=\s*).*", re.MULTILINE)
+_OWNER = re.compile(r"^(\s*chown-socket\s*=\s*).*", re.MULTILINE)
 _OWN_DOOR = re.compile(r"^(\s*with-mongrel2\s*=\s*).*", re.MULTILINE)
 _PAIR = re.compile(r"^\s*zeromq\s*=.*\n", re.MULTILINE)
 
@@ -93,10 +94,12 @@ class Deployment:
     def _moved(self, text: str, stem: str) -> str:
         """With places and addresses of this machine; without the door of its own if that is another Mongrel2."""
         text = _PLACE.sub(lambda _: f"{self.root}/", text)
-        text = _DOOR.sub(lambda match: f"{match[1]}127.0.0.1:{free_ports(1)[0]}", text)
+        # Several of one line in a loop, for which the kernel has to choose.
+        text = _DOOR.sub(lambda match: f"{match[1]}127.0.0.1:{0 if '%' in match[0] else free_ports(1)[0]}", text)
         text = _STATS.sub(lambda match: f"{match[1]}{self.root}/run/{stem}.stats", text)
         text = _USER.sub(lambda match: f"{match[1]}{os.getuid()}", text)
         text = _GROUP.sub(lambda match: f"{match[1]}{os.getgid()}", text)
+        text = _OWNER.sub(lambda match: f"{match[1]}{os.getuid()}:{os.getgid()}", text)
         text = _OWN_DOOR.sub(lambda match: f"{match[1]}127.0.0.1:{self.own_port}", text)
         return _PAIR.sub("", text)
 

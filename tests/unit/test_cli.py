@@ -36,7 +36,7 @@ def test_mistakes_are_listed_and_nothing_starts(
     assert err.splitlines() == [
         "m2serve: command line: --frobnicate: unknown option",
         "m2serve: app.ini:3: processes = many: expected a whole number, 1 or more",
-        "m2serve: no Mongrel2: expected zeromq, mongrel2-config or with-mongrel2",
+        "m2serve: no Mongrel2 and no socket: expected http, socket, zeromq, mongrel2-config or with-mongrel2",
         "m2serve: app.ini:4: proces = 2: unknown option; did you mean processes? (warning)",
         "m2serve: nothing was started; m2serve --help lists the options",
     ]

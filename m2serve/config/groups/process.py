@@ -92,5 +92,4 @@ class ProcessGroup:
     enable_threads: bool = compatible(True, "threads of the application always run", names=("T",))
     single_interpreter: bool = compatible(True, "there is one interpreter per worker", names=("i",))
     auto_procname: bool = compatible(True, "processes always carry a title")
-    vacuum: bool = compatible(True, "generated files and sockets are always removed at exit")
     thunder_lock: bool = compatible(False, "each request wakes exactly one worker; no lock is needed")

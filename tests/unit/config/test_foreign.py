@@ -138,9 +138,9 @@ def lines(text: str) -> Iterator[str]:
 
 
 def test_one_line_for_each_and_none_for_what_is_not_asked() -> None:
-    text = "farm = jobs\nlisten = 1024\ngevent = 100\nmax-requests = 0\nhttp-keepalive = false\nlogdate\n"
+    text = "farm = jobs\nhttp-processes = 4\ngevent = 100\nmax-requests = 0\nhttp-auto-chunked = false\nlogdate\n"
     assert list(lines(text)) == [
-        "a.ini:5: listen = 1024: changes nothing: Mongrel2 accepts the connections; queue-limit bounds what waits here",
+        "a.ini:5: http-processes = 4: changes nothing: workers speak HTTP themselves, without a router",
         "a.ini:9: logdate =: changes nothing: every line begins with its time",
         "a.ini:4: farm = jobs: not in this version: nobody sends messages to mules; mule = FILE runs a script",
         "a.ini:6: gevent = 100: has no meaning here: requests run in threads; set threads",

@@ -24,7 +24,7 @@ request-buffer = 32M
 mount = /a=b
 need-app
 farm = jobs
-vacuum = false
+single-interpreter = false
 print = started with %(processes)
 """
 
@@ -48,7 +48,7 @@ def test_every_option_is_in_the_report_with_its_origin() -> None:
 def test_the_report_says_what_was_ignored_and_whether_it_would_start() -> None:
     report = check_report(examine(["a.ini"], {}, world(TEXT), "/srv"))
     assert "; printed at the start: 1\n;   started with 3\n" in report
-    assert "; ignored, and nothing is lost: 1\n;   a.ini:14: vacuum = false: changes nothing" in report
+    assert "; ignored, and nothing is lost: 1\n;   a.ini:14: single-interpreter = false: changes nothing" in report
     assert "; warnings: 1\n;   a.ini:13: farm = jobs: not in this version" in report
     assert report.endswith("; m2serve would start\n")
 

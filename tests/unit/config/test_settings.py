@@ -146,9 +146,9 @@ def test_strict_refuses_unknown_keys_but_no_placeholders(strict: str) -> None:
 
 
 def test_options_that_change_nothing_say_so_only_when_they_ask_for_the_contrary() -> None:
-    settings = from_ini("master = true\nvacuum = false\nthunder-lock = true\n", "-M", *ENOUGH)
+    settings = from_ini("master = true\nauto-procname = false\nthunder-lock = true\n", "-M", *ENOUGH)
     assert settings.notes == (
-        "app.ini:3: vacuum = false: changes nothing: generated files and sockets are always removed at exit",
+        "app.ini:3: auto-procname = false: changes nothing: processes always carry a title",
         "app.ini:4: thunder-lock = true: changes nothing: each request wakes exactly one worker; no lock is needed",
     )
 
@@ -169,7 +169,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 def test_nothing_given() -> None:
     assert mistakes() == [
         "no application: expected module, wsgi-file or mount",
-        "no Mongrel2: expected zeromq, mongrel2-config or with-mongrel2",
+        "no Mongrel2 and no socket: expected http, socket, zeromq, mongrel2-config or with-mongrel2",
     ]
 
 

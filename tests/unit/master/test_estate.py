@@ -8,6 +8,7 @@ import pytest
 from boards import NOW, READY, STARTING, Commands, Maker
 
 from m2serve.config.crons import CronLine
+from m2serve.config.settings import Settings
 from m2serve.endpoint import StatsAddress, ZmqPair
 from m2serve.front import Front
 from m2serve.ids import Pid, Seconds
@@ -17,6 +18,7 @@ from m2serve.master.board import Slot
 from m2serve.master.child import Child, ChildKind, ChildState
 from m2serve.master.crowd import Crowd
 from m2serve.master.daemons import DaemonOutput
+from m2serve.master.doors import Doors
 from m2serve.master.estate import Estate, Holdings, restore_board, restore_node
 from m2serve.master.fifo import Fifo
 from m2serve.master.generation import GenerationState, ReloadKind
@@ -49,8 +51,9 @@ class Master:
         self.scores = Scores(self.board, node, 10, self.programs)
         self.fifo = Fifo([str(directory / "fifo")], Commands())
         self.pidfiles = PidFiles(str(directory / "pid"), None, self.board)
+        self.doors = Doors(Settings())
         self.stats = StatsServer(StatsAddress(path=str(directory / "stats")))
-        has = Holdings(self.board, node, self.scores, self.fifo, self.pidfiles, (self.stats,), (), None)
+        has = Holdings(self.board, node, self.scores, self.fifo, self.pidfiles, (self.stats,), (), None, self.doors)
         self.timetable = Timetable(self.board)
         self.estate = Estate(has, self.actor, self.inbox, self.outputs, self.timetable)
 
