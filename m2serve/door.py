@@ -37,3 +37,5 @@ class Door(NamedTuple):
     body_timeout: float = 60.0
     """Seconds without a byte of a body."""
     tls: Tls | None = None
+    shared: bool = False
+    """The address is that of a shared-socket."""

@@ -103,6 +103,8 @@ class Board:
     """None is wanted until a request comes."""
     paused: bool = False
     """The dispatcher hands out nothing."""
+    doors: bool = False
+    """There are sockets of our own: whoever connects there is noticed though no worker is there."""
     stop: StopOrder | None = None
     quiet: bool = False
     """The dispatcher has left Mongrel2's PUSH and holds nothing more."""
@@ -123,6 +125,11 @@ class Board:
     """For programs that are told to leave."""
     jobs: list[Job] = field(default_factory=list)
     """Commands of cron."""
+
+    @property
+    def can_sleep(self) -> bool:
+        """Workers that have left can be called back when they are needed."""
+        return self.dispatched or self.doors
 
     def of_kind(self, kind: ChildKind) -> list[Child]:
         return [child for child in self.children if child.kind is kind]

@@ -165,7 +165,7 @@ class Commands:
 
     def _sleep(self, source: str) -> None:
         board = self.board
-        if not board.dispatched or board.stop is not None or not board.served or board.asleep:
+        if not board.can_sleep or board.stop is not None or not board.served or board.asleep:
             log.info("%s changes nothing: no worker could leave, or none could be woken", source)
             return
         # Tests wait for this line.

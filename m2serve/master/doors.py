@@ -42,7 +42,6 @@ class Held(NamedTuple):
     path: str = ""
     """The file that is ours to remove."""
     inode: Inode | None = None
-    shared: bool = False
 
 
 @dataclass
@@ -146,7 +145,6 @@ class Doors:
             "" if one.address == SocketAddress() else str(one.address),
             one.address.path if ours else "",
             listen.inode(one.address.path) if ours else None,
-            one.shared,
         )
         self._note(held, how)
         sock.detach()
@@ -154,7 +152,7 @@ class Doors:
     def _go_on(self, one: Wanted, row: LeftDoor) -> None:
         sock = socket.socket(fileno=row.fd)
         sock.listen(self.settings.listen)
-        held = Held(self._door(one, sock), row.address, row.path, row.inode, one.shared)
+        held = Held(self._door(one, sock), row.address, row.path, row.inode)
         self._note(held, "inherited")
         sock.detach()
 
@@ -176,6 +174,7 @@ class Doors:
             head_timeout=limits.head,
             body_timeout=limits.body,
             tls=one.tls,
+            shared=one.shared,
         )
 
     def _unnamed(self) -> Wanted:

@@ -23,6 +23,7 @@ from m2serve.observe.snapshot import (
     Daemon,
     Dispatcher,
     Life,
+    Listening,
     Nursery,
     RunningRequest,
     Snapshot,
@@ -30,6 +31,7 @@ from m2serve.observe.snapshot import (
     Totals,
     Worker,
 )
+from m2serve.system.backlog import backlog
 from m2serve.transports import ledger
 from m2serve.transports import sheet as sheets
 from m2serve.transports.sheet import Sheet
@@ -37,6 +39,7 @@ from m2serve.transports.sheet import Sheet
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from m2serve.door import Door
     from m2serve.master.board import Board
     from m2serve.master.child import Child
     from m2serve.master.jobs import Job
@@ -130,6 +133,7 @@ class Scores(Attachment):
             queue_limit=self.queue_limit,
             workers=tuple(self._worker(number, now, wall) for number in sorted(numbers)) + never,
             sockets=tuple(self._socket(index, now) for index in range(len(self.node.endpoints))),
+            doors=tuple(_listening(door) for door in self.node.doors),
             daemons=tuple(self._daemon_facts()),
             dispatcher=self._dispatcher() if self.board.dispatched else None,
             crons=tuple(_cron(job) for job in self.board.jobs),
@@ -153,14 +157,24 @@ class Scores(Attachment):
         return len(running), Seconds(sheet.total(sheets.BUSY) / 1e9 + sum(running))
 
     def traffic(self) -> tuple[int, bool]:
-        """Requests handed out so far, by all dispatchers, and whether some wait or run; a quarter of a second old."""
+        """A number that grows with each request, and whether some wait or run; a quarter of a second old."""
         words = self._words
         now = (ledger.WAITING, ledger.PARKED, ledger.RUNNING, ledger.DRAINING)
-        return words[ledger.HANDED], any(words[one] for one in now)
+        handed, at_work = words[ledger.HANDED], any(words[one] for one in now)
+        if self.node.doors:
+            # Nobody hands these out: only the workers know of them.
+            sheets_now = [sheet for _, sheet in self.lives.values()]
+            handed += sum(record.past.requests for record in self._records.values())
+            handed += sum(sheet.total(sheets.REQUESTS) for sheet in sheets_now)
+            busy = any(cell[sheets.STARTED] for sheet in sheets_now for cell in sheet.cells)
+            at_work = at_work or busy or any(backlog(door).waiting for door in self.node.doors)
+        return handed, at_work
 
     def queued(self) -> int:
-        """Requests that wait for a thread, not for an earlier one of their connection."""
-        return sum(ledger.endpoint_words(self._words, i)[ledger.QUEUED] for i in range(len(self.node.endpoints)))
+        """Requests that wait for a thread, not for an earlier one of their connection; connections that wait for a
+        worker."""
+        waiting = sum(ledger.endpoint_words(self._words, i)[ledger.QUEUED] for i in range(len(self.node.endpoints)))
+        return waiting + sum(backlog(door).waiting for door in self.node.doors)
 
     def _map(self, child: Child) -> None:
         post = self.node.posts[child.key]
@@ -221,6 +235,11 @@ class Scores(Attachment):
             )
             for slot in slots
         ] + smart
+
+
+def _listening(door: Door) -> Listening:
+    found = backlog(door)
+    return Listening(door.name, door.protocol, found.waiting, found.most, found.dropped, door.shared)
 
 
 def _cron(job: Job) -> Cron:

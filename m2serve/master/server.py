@@ -30,6 +30,7 @@ from m2serve.master.fifo import Fifo
 from m2serve.master.generation import ReloadKind
 from m2serve.master.inbox import Inbox
 from m2serve.master.jobs import Timetable, jobs
+from m2serve.master.knocks import Knocks
 from m2serve.master.logsize import LogSize
 from m2serve.master.loop import Loop, clock
 from m2serve.master.meter import Meter, limits
@@ -151,6 +152,7 @@ class Server:
                 if node.ring_size != settings.request_buffer:
                     log.warning("request-buffer stays %d until a restart", node.ring_size)
             node.doors = doors.doors
+            board.doors = bool(node.doors)
             if not known and not node.doors:
                 raise ConfigError("nowhere to take requests from: no socket was left to us")
             settings = dataclasses.replace(settings, zeromq=tuple(front.pair for front in known))
@@ -276,7 +278,7 @@ class Server:
             deadlines = Deadlines(settings.harakiri)
             census = Census(board, scores, commands, algorithm(settings), settings.die_on_idle)
             attachments = [*attachments, scores, Meter(board, scores), Overdue(board, scores, deadlines)]
-            attachments += [census, Mode(board), *listeners]
+            attachments += [census, Mode(board), Knocks(board, node), *listeners]
             attachments += [SmartDaemons(board, watches, spawner.detached), DaemonTouch.of(board, programs, watches)]
             attachments.append(timetable)
             attachments += [Ticks(self._hooks.ticks, scores.snapshot)] if self._hooks.ticks else []

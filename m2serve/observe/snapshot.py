@@ -100,6 +100,20 @@ class Socket(NamedTuple):
     """Age of the oldest request in its queue."""
 
 
+class Listening(NamedTuple):
+    """A socket of our own."""
+
+    name: str
+    protocol: str
+    waiting: int
+    """Connections that nobody has accepted yet."""
+    most: int
+    """How many may wait."""
+    dropped: int
+    """Attempts to connect that found no room; of TCP alone."""
+    shared: bool
+
+
 class Dispatcher(NamedTuple):
     """What the dispatcher says of itself."""
 
@@ -179,7 +193,7 @@ class Snapshot(NamedTuple):
     sockets: tuple[Socket, ...]
     daemons: tuple[Daemon, ...]
     dispatcher: Dispatcher | None
-    """None in the direct topology."""
+    """None in the direct topology, and where there is no Mongrel2."""
     crons: tuple[Cron, ...] = ()
     wanted: int = 0
     """Workers that there should be."""
@@ -192,3 +206,4 @@ class Snapshot(NamedTuple):
     """Why there are none although they are wanted."""
     last_reload: str = ""
     """Why the last one was given up; empty if it was not."""
+    doors: tuple[Listening, ...] = ()

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
-    from m2serve.observe.snapshot import App, Core, Cron, Dispatcher, Life, RunningRequest, Snapshot, Socket, Worker
+    from m2serve.observe.snapshot import (
+        App,
+        Core,
+        Cron,
+        Dispatcher,
+        Life,
+        Listening,
+        RunningRequest,
+        Snapshot,
+        Socket,
+        Worker,
+    )
 
 Document = dict[str, Any]
 
@@ -22,11 +33,13 @@ def document(snapshot: Snapshot, *, cores: bool = True) -> Document:
     Args: cores: with what each thread does.
     """
     dispatcher = snapshot.dispatcher
-    queue = dispatcher.waiting if dispatcher is not None else 0
+    # As in uWSGI the longest of all queues.
+    queue = max([dispatcher.waiting if dispatcher is not None else 0, *(one.waiting for one in snapshot.doors)])
+    refused = dispatcher.answered["503"] if dispatcher is not None else 0
     result: Document = {
         "version": snapshot.version,
         "listen_queue": queue,
-        "listen_queue_errors": dispatcher.answered["503"] if dispatcher is not None else 0,
+        "listen_queue_errors": refused + sum(one.dropped for one in snapshot.doors),
         "signal_queue": 0,
         "load": queue,
         "pid": snapshot.pid,
@@ -37,7 +50,10 @@ def document(snapshot: Snapshot, *, cores: bool = True) -> Document:
     if snapshot.daemons:
         result["daemons"] = [{"cmd": one.command, "pid": one.pid, "respawns": one.respawns} for one in snapshot.daemons]
     result["locks"] = []
-    result["sockets"] = [_socket(one, snapshot.queue_limit) for one in snapshot.sockets]
+    result["sockets"] = [
+        *map(_door, snapshot.doors),
+        *(_socket(one, snapshot.queue_limit) for one in snapshot.sockets),
+    ]
     result["workers"] = [_worker(one, cores, paused=snapshot.paused) for one in snapshot.workers]
     if snapshot.crons:
         result["crons"] = [_cron(one) for one in snapshot.crons]
@@ -69,6 +85,17 @@ def _cron(one: Cron) -> Document:
         "legion": "",
         "pid": one.pid,
         "started_at": int(one.started) if one.pid != -1 else 0,
+    }
+
+
+def _door(one: Listening) -> Document:
+    return {
+        "name": one.name,
+        "proto": one.protocol,
+        "queue": one.waiting,
+        "max_queue": one.most,
+        "shared": int(one.shared),
+        "can_offload": 0,
     }
 
 
@@ -157,7 +184,7 @@ def _variables(request: RunningRequest) -> list[str]:
 def _ours(snapshot: Snapshot, cores: bool) -> Document:
     dispatcher = snapshot.dispatcher
     result: Document = {
-        "topology": "direct" if dispatcher is None else "dispatched",
+        "topology": _topology(snapshot),
         "generation": snapshot.generation,
         "reloading": int(snapshot.reloading),
         "wanted": snapshot.wanted,
@@ -172,6 +199,8 @@ def _ours(snapshot: Snapshot, cores: bool) -> Document:
             {"name": one.name, "epoch": one.epoch, "queue": one.queued, "oldest_us": one.oldest}
             for one in snapshot.sockets
         ]
+    if snapshot.doors:
+        result["doors"] = [{"name": one.name, "dropped": one.dropped} for one in snapshot.doors]
     if snapshot.crons:
         result["crons"] = [
             {
@@ -198,6 +227,12 @@ def _ours(snapshot: Snapshot, cores: bool) -> Document:
     ]
     result["workers"] = [_life(worker, life, cores) for worker in snapshot.workers for life in worker.lives]
     return result
+
+
+def _topology(snapshot: Snapshot) -> str:
+    if snapshot.dispatcher is not None:
+        return "dispatched"
+    return "direct" if snapshot.sockets else "doors"
 
 
 def _dispatcher(dispatcher: Dispatcher, snapshot: Snapshot) -> Document:

@@ -29,12 +29,21 @@ TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATUSES = ("busy", "idle", "cheap")
 
 _MAIN = {
-    "listen_queue_length": ("listen_queue", "Requests that wait for a thread."),
-    "listen_queue_errors": ("listen_queue_errors", "Requests that were answered 503."),
+    "listen_queue_length": (
+        "listen_queue",
+        "Requests that wait for a thread, or connections that wait for a worker: the longest of these queues.",
+    ),
+    "listen_queue_errors": (
+        "listen_queue_errors",
+        "Requests that were answered 503, and attempts to connect that found no room.",
+    ),
     "signal_queue_length": ("signal_queue", "Always 0."),
 }
 _SOCKET = {
-    "queue_length": ("queue", "Requests of this Mongrel2 that wait for a thread."),
+    "queue_length": (
+        "queue",
+        "Requests of this Mongrel2 that wait for a thread; connections at this socket that wait for a worker.",
+    ),
     "max_queue_length": ("max_queue", "How many may wait."),
     "shared": ("shared", "Always 0."),
     "can_offload": ("can_offload", "Always 0."),
@@ -174,7 +183,11 @@ def _dispatcher(dispatcher: Dispatcher) -> Iterator[Metric]:
     yield GaugeMetricFamily("m2serve_queue_time_seconds", "The same, a mean of the last.", dispatcher.queue_time / 1e6)
     yield CounterMetricFamily("m2serve_requests", "Requests handed out.", dispatcher.handed)
     yield GaugeMetricFamily("m2serve_requests_running", "Requests that run.", dispatcher.running)
-    yield GaugeMetricFamily("m2serve_requests_waiting", "Requests that wait for a thread.", dispatcher.waiting)
+    yield GaugeMetricFamily(
+        "m2serve_requests_waiting",
+        "Requests that wait for a thread, or connections that wait for a worker: the longest of these queues.",
+        dispatcher.waiting,
+    )
     yield GaugeMetricFamily("m2serve_answers_draining", "Answers that go on without a thread.", dispatcher.draining)
     own = CounterMetricFamily("m2serve_dispatcher_responses", "Answers of the dispatcher's own.", labels=["code"])
     for status, count in dispatcher.answered.items():

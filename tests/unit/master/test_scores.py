@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 from boards import NOW, Maker
 
+from m2serve.door import Door
 from m2serve.endpoint import ZmqPair
 from m2serve.front import Front
 from m2serve.ids import WorkerId
@@ -121,3 +123,29 @@ def test_the_dispatcher_and_daemons(house):
     assert found.dispatcher is not None and found.dispatcher.state == "READY"
     assert [(one.command, one.respawns) for one in found.daemons] == [("mongrel2 x", 0)]
     assert [one.name for one in found.sockets] == ["tcp://127.0.0.1:1"]
+
+
+def test_requests_that_nobody_hands_out(house):
+    """With sockets of our own the workers' sheets say what there is to do, of the living and the dead."""
+    house.maker.generation(1, ChildState.READY)
+    house.post()
+    (child,) = house.board.workers
+    house.scores.turn(NOW)
+    sheet = house.serve(child, 3)
+    assert house.scores.traffic() == (0, False), "without such sockets only the dispatcher is asked"
+    with socket.socket() as listener, socket.socket() as client:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(4)
+        house.node.doors = (Door("http", "a", listener.fileno()),)
+        assert (house.scores.traffic(), house.scores.queued()) == ((3, False), 0)
+        client.connect(listener.getsockname())
+        assert (house.scores.traffic(), house.scores.queued()) == ((3, True), 1)
+        (found,) = house.scores.snapshot(NOW).doors
+        assert (found.name, found.protocol, found.waiting, found.most) == ("a", "http", 1, 4)
+        listener.accept()[0].close()
+        sheet.cells[0][sheets.STARTED] = 1
+        assert (house.scores.traffic(), house.scores.queued()) == ((3, True), 0)
+        house.bury(child)
+        house.scores.turn(NOW)
+        assert house.scores.traffic() == (3, False)
+    sheet.close()

@@ -14,6 +14,7 @@ from m2serve.observe.snapshot import (
     Daemon,
     Dispatcher,
     Life,
+    Listening,
     RunningRequest,
     Snapshot,
     Socket,
@@ -128,6 +129,20 @@ def test_the_queue_stands_where_uwsgi_has_its_own():
     ours = found["m2serve"]["dispatcher"]
     assert (ours["queue"], ours["queue_time_us"], ours["oldest_us"], ours["answered"]) == (3, 1234, 2500, ANSWERED)
     assert "daemons" not in document(snapshot())
+
+
+def test_sockets_of_our_own_and_their_queues():
+    doors = (Listening("127.0.0.1:80", "http", 5, 100, 2, shared=False), Listening("/a", "uwsgi", 1, 9, 0, shared=True))
+    found = document(snapshot(doors=doors))
+    assert found["sockets"][:2] == [
+        {"name": "127.0.0.1:80", "proto": "http", "queue": 5, "max_queue": 100, "shared": 0, "can_offload": 0},
+        {"name": "/a", "proto": "uwsgi", "queue": 1, "max_queue": 9, "shared": 1, "can_offload": 0},
+    ]
+    assert [one["proto"] for one in found["sockets"]] == ["http", "uwsgi", "zeromq"]
+    assert (found["listen_queue"], found["load"], found["listen_queue_errors"]) == (5, 5, 9)
+    assert no_surprises(found)
+    alone = document(snapshot(dispatcher=None, sockets=(), doors=doors))
+    assert (alone["listen_queue"], alone["listen_queue_errors"], alone["m2serve"]["topology"]) == (5, 2, "doors")
 
 
 def test_without_a_dispatcher_there_is_no_queue():

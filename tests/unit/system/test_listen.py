@@ -112,6 +112,7 @@ def test_only_the_same_file_is_removed(path):
     listen.remove(path, None)
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="this host has no IPv6")
 def test_both_internets_at_one_port():
     with listen.listen(at("[::]:0"), Manner(only_v6=True)) as sock:
         assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
