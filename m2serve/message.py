@@ -28,3 +28,6 @@ class Request(NamedTuple):
     variables: Mapping[str, str] | None = None
     """CGI variables, where a web server in front has made them of the request (uwsgi, FastCGI, SCGI): they are the
     environ then, and ``headers`` are there for the log alone. Values are Latin-1 text, names are checked."""
+    port: int | None = None
+    """The client's, where the request came by a door of ours: 0 where it has none, or nobody knows it. None: it came
+    by Mongrel2."""

@@ -59,6 +59,19 @@ _ALWAYS = (
     "m2serve.client",
     "m2serve.request_id",
 )
+# the variables of what a door's codec writes in upper case; without Host it tells where the request was for
+_DOOR_NAMES = {
+    **_SPECIAL_NAMES,
+    b"METHOD": "REQUEST_METHOD",
+    b"URI": "REQUEST_URI",
+    b"VERSION": "SERVER_PROTOCOL",
+    b"QUERY": "QUERY_STRING",
+    b"REMOTE_ADDR": "REMOTE_ADDR",
+    b"URL_SCHEME": "wsgi.url_scheme",
+    b"SERVER_NAME": "SERVER_NAME",
+    b"SERVER_PORT": "SERVER_PORT",
+    b"PATH": _DROPPED,
+}
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -115,10 +128,12 @@ class EnvironBuilder:
             **dict.fromkeys(_ALWAYS, ""),
             **(extra or {}),
         }
+        self._door_base = {key: value for key, value in self._base.items() if not key.startswith("mongrel2.")}
         text = f"{server_name}:{server_port}" if server_port else server_name
         self._default = _Host(text, server_name, server_port)
         self._keep_encoded_slashes = keep_encoded_slashes
         self._names: dict[bytes, str] = {}
+        self._door_names: dict[bytes, str] = dict(_DOOR_NAMES)
         self._hosts: dict[bytes, _Host | None] = {}
         self._prefixes: dict[bytes, bytes] = {}
         self._senders: dict[bytes, str] = {}
@@ -131,14 +146,18 @@ class EnvironBuilder:
 
     def complete(self, environ: Environ, request: Request, request_id: str) -> None:
         """Add to (a copy of) a template what belongs to one request only."""
-        sender, conn_id, _, _, body, _, _ = request
+        sender, conn_id, _, _, body, _, _, port = request
         name = self._senders.get(sender)
         if name is None:
             name = sender.decode("latin-1")
             _remember(self._senders, sender, name, _CACHED_SENDERS)
         environ["wsgi.input"] = io.BytesIO(body)
-        environ["mongrel2.sender"] = environ["m2serve.endpoint"] = name
-        environ["mongrel2.conn_id"] = conn_id.decode("latin-1")
+        environ["m2serve.endpoint"] = name
+        if port is None:
+            environ["mongrel2.sender"] = name
+            environ["mongrel2.conn_id"] = conn_id.decode("latin-1")
+        elif port:
+            environ["REMOTE_PORT"] = str(port)
         environ["m2serve.client"] = _new(Client, (sender, conn_id))
         environ["m2serve.request_id"] = request_id
 
@@ -154,6 +173,8 @@ class EnvironBuilder:
 
     def template(self, request: Request) -> Environ:
         """The environ as far as it is the same for all requests with these headers and a body of this length."""
+        if request.port is not None:
+            return self._of_door(request)
         headers = request.headers
         environ = self._base.copy()
         names = self._names
@@ -193,6 +214,53 @@ class EnvironBuilder:
             environ["CONTENT_LENGTH"] = str(len(body))
         return environ
 
+    def _of_door(self, request: Request) -> Environ:
+        """The same for what came by a door of ours: nothing of Mongrel2's is in it."""
+        environ = self._door_base.copy()
+        if request.variables is None:
+            environ["SERVER_NAME"], environ["SERVER_PORT"] = self._default.name, self._default.port
+            self._add_headers(request.headers, environ)
+            path = request.path
+            environ["PATH_INFO"] = path.decode("latin-1") if b"%" not in path else self._decode(path)
+            named = b"host" in request.headers
+        else:
+            environ.update(request.variables)
+            scheme = request.headers[b"URL_SCHEME"]
+            assert type(scheme) is bytes
+            environ["wsgi.url_scheme"] = scheme.decode("ascii")
+            named = not (environ["SERVER_NAME"] and environ["SERVER_PORT"].isdecimal())
+        environ["RAW_URI"] = environ["REQUEST_URI"]
+        host_header = request.headers.get(b"host")
+        host = self._default
+        if host_header is not None:
+            host = self._host(host_header) or host
+            environ["HTTP_HOST"] = host.text
+        if named:
+            environ["SERVER_NAME"], environ["SERVER_PORT"] = host.name, host.port
+        if not environ["SERVER_PORT"]:
+            environ["SERVER_PORT"] = _DEFAULT_PORTS.get(environ["wsgi.url_scheme"], "80")
+        body = request.body
+        if body or b"content-length" in request.headers:
+            environ["CONTENT_LENGTH"] = str(len(body))
+        return environ
+
+    def _add_headers(self, headers: Headers, environ: Environ) -> None:
+        names = self._door_names
+        for key, value in headers.items():
+            name = names.get(key)
+            if name is None:
+                name = _header_name(key)
+                if len(names) >= _CACHED_NAMES:
+                    names.clear()
+                    names.update(_DOOR_NAMES)
+                _remember(names, key, name, _CACHED_NAMES)
+            if name:
+                if isinstance(value, bytes):
+                    environ[name] = value.decode("latin-1")
+                else:
+                    separator = b"; " if key == b"cookie" else b", "
+                    environ[name] = separator.join(value).decode("latin-1")
+
     def _split_path(self, headers: Headers, environ: Environ) -> None:
         """Divide PATH at the end of the route's literal part, if it ends where a segment of PATH ends."""
         path = headers[b"PATH"]
@@ -219,12 +287,9 @@ class EnvironBuilder:
         """Name the variable for a header; empty: it gets none."""
         name = _SPECIAL_NAMES.get(key)
         if name is None:
-            if _NAME.fullmatch(key):
-                name = "HTTP_" + key.decode("ascii").upper().replace("-", "_")
-            elif _OWN_NAME.fullmatch(key):
+            name = _header_name(key)
+            if not name and _OWN_NAME.fullmatch(key):
                 name = "mongrel2." + key.decode("ascii")
-            else:
-                name = _DROPPED
         _remember(self._names, key, name, _CACHED_NAMES)
         return name
 
@@ -238,6 +303,11 @@ class EnvironBuilder:
             host = parse_host(header)
             _remember(self._hosts, header, host, _CACHED_HOSTS)
             return host
+
+
+def _header_name(key: bytes) -> str:
+    """The variable for a client's header; empty: it gets none."""
+    return "HTTP_" + key.decode("ascii").upper().replace("-", "_") if _NAME.fullmatch(key) else _DROPPED
 
 
 def literal_prefix(pattern: bytes) -> bytes:

@@ -45,6 +45,9 @@ class Peer(NamedTuple):
     tls: bool = False
     local: tuple[str, int] = ("", 0)
     """The door's own address: what a request without Host is for."""
+    sender: bytes = b""
+    conn_id: bytes = b""
+    """What requests have as theirs: the door's name, and a number of the connection's own."""
 
 
 class Codec(Protocol):
@@ -54,10 +57,13 @@ class Codec(Protocol):
     ``ended``, :meth:`answer` for each part, :meth:`end`, :meth:`next`. Bytes behind the end of a request stay.
     """
 
-    idle: bool
-    """Nothing of a request has come."""
-    ended: bool
-    """The body of the request has come to its end."""
+    @property
+    def idle(self) -> bool:
+        """Nothing of a request has come."""
+
+    @property
+    def ended(self) -> bool:
+        """The body of the request has come to its end."""
 
     def feed(self, data: bytes) -> None:
         """The peer has sent *data*."""
@@ -72,6 +78,11 @@ class Codec(Protocol):
         """What has come of the body, decoded, and was not given before.
 
         Raises: RemoteProtocolError: as :meth:`head`.
+        """
+
+    def reply(self) -> bytes:
+        """What the protocol itself has to say to what was read, and is to be sent at once; asked for after each
+        :meth:`head` and :meth:`body`, also when they have raised. Nearly always nothing.
         """
 
     def next(self) -> None:

@@ -116,13 +116,13 @@ def parse(raw: bytes) -> Request:
         raise RemoteProtocolError(f"headers have the tag {chr(tag)!a}, expected '}}' or ','")
     sender, conn_id, path = match.groups()
     if len(raw) - end == 4 and raw.endswith(b"0:,"):
-        return _new(Request, (sender, conn_id, path, headers, b"", b"", None))
+        return _new(Request, (sender, conn_id, path, headers, b"", b"", None, None))
     begin, end = tnet.span(raw, end + 1)
     if raw[end] != _COMMA:
         raise RemoteProtocolError(f"body has the tag {chr(raw[end])!a}, expected ','")
     if end + 1 != len(raw):
         raise RemoteProtocolError(f"{len(raw) - end - 1} bytes after the body")
-    return _new(Request, (sender, conn_id, path, headers, raw[begin:end], b"", None))
+    return _new(Request, (sender, conn_id, path, headers, raw[begin:end], b"", None, None))
 
 
 class Reader:
@@ -155,7 +155,7 @@ class Reader:
         sender, conn_id, rest = pieces
         known = self._recall(rest)
         if known is not None and conn_id.isdigit() and len(conn_id) <= 20 and self._proper(sender) is not None:
-            return _new(Request, (sender, conn_id, known[0], known[1], b"", known[2], None))
+            return _new(Request, (sender, conn_id, known[0], known[1], b"", known[2], None, None))
         request = parse(raw)
         if not request.body and self._seen.again(rest) and len(request.headers) <= _MOST_HEADERS:
             self._known.put(rest, (request.path, request.headers, rest))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = Path(__file__).parents[2] / "m2serve"
-VOCABULARY = frozenset({"m2serve", "errors", "ids", "message", "endpoint", "front", "door", "clock"})
+VOCABULARY = frozenset({"m2serve", "errors", "ids", "message", "endpoint", "front", "door", "clock", "trusted"})
 RANKS = {
     **dict.fromkeys(VOCABULARY, 0),
     **dict.fromkeys(("wire", "config", "plugin"), 1),
@@ -22,7 +22,17 @@ RANKS = {
     **dict.fromkeys(("cli", "top"), 5),
     "__main__": 6,
 }
-VOCABULARY_ORDER = {"m2serve": 0, "errors": 0, "ids": 0, "message": 1, "endpoint": 1, "front": 2, "door": 1, "clock": 1}
+VOCABULARY_ORDER = {
+    "m2serve": 0,
+    "errors": 0,
+    "ids": 0,
+    "message": 1,
+    "endpoint": 1,
+    "front": 2,
+    "door": 1,
+    "clock": 1,
+    "trusted": 1,
+}
 """The vocabulary has an order of its own: each may use those of a lower number."""
 
 

@@ -1,0 +1,146 @@
+"""The uwsgi protocol: one packet of variables, the body behind it, an HTTP answer, and the end of the connection.
+
+A packet is ``u8 modifier1, u16 size, u8 modifier2`` and pairs of ``u16 length, bytes``, little-endian. Modifiers other
+than 0 were orders to uWSGI's plugins, the evaluation of code among them. None is obeyed.
+
+Source: uwsgi-docs, Protocol.rst; seen on the wire of nginx 1.22 and uWSGI 2.0.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from m2serve.errors import RemoteProtocolError
+from m2serve.wire.cgi import Reader
+from m2serve.wire.door import Head
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from m2serve.wire.door import Limits, Peer
+
+_REQUESTS = (0, 30)
+"""30: a request whose SCRIPT_NAME is to be taken off PATH_INFO, which is done to all that need it."""
+_PING = b"\x64\x00\x00\x00"
+_PONG = b"\x64\x00\x00\x01"
+_LOOKS_LIKE_HTTP = re.compile(rb"[A-Z]{3}[A-Z ]")
+
+
+def pairs(block: bytes) -> list[tuple[bytes, bytes]]:
+    """Take a packet's block apart.
+
+    Raises: RemoteProtocolError: its lengths do not add up.
+    """
+    found = []
+    at, end = 0, len(block)
+    try:
+        while at < end:
+            middle = at + 2 + (block[at] | block[at + 1] << 8)
+            last = middle + 2 + (block[middle] | block[middle + 1] << 8)
+            found.append((block[at + 2 : middle], block[middle + 2 : last]))
+            at = last
+    except IndexError:
+        at = end + 1
+    if at != end:
+        raise RemoteProtocolError("a uwsgi packet with lengths that do not add up")
+    return found
+
+
+class UwsgiDoor:
+    """What the connections of one door share."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.reader = Reader(b"uwsgi", pairs, whole_path=False)
+
+    def connection(self, peer: Peer) -> Uwsgi:
+        """The codec of a new connection."""
+        return Uwsgi(self, peer)
+
+
+class Uwsgi:
+    """One connection; see :class:`m2serve.wire.door.Codec`."""
+
+    __slots__ = ("_buffer", "_door", "_left", "_peer", "_reply", "_within", "ended")
+
+    def __init__(self, door: UwsgiDoor, peer: Peer) -> None:
+        self._door = door
+        self._peer = peer
+        self._buffer = b""
+        self._within = False
+        self._left = 0
+        self._reply = b""
+        self.ended = True
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of a request has come."""
+        return not self._buffer and not self._within
+
+    def feed(self, data: bytes) -> None:
+        """The peer has sent *data*."""
+        self._buffer = self._buffer + data if self._buffer else data
+
+    def head(self) -> Head | None:
+        """The request; None: it has not all come.
+
+        Raises: RemoteProtocolError: it is refused, or was a ping.
+        """
+        data = self._buffer
+        if len(data) < 4:
+            return None
+        size = data[1] | data[2] << 8
+        if data[0] not in _REQUESTS:
+            self._refuse(data[:4])
+        if size > self._door.limits.head:
+            limit = self._door.limits.head
+            raise RemoteProtocolError(f"a uwsgi packet of {size} bytes, more than buffer-size={limit}", status=431)
+        if len(data) < size + 4:
+            return None
+        request, block = self._door.reader.read(data[4 : size + 4], self._peer)
+        if block.length is None and block.coded:
+            raise RemoteProtocolError("a chunked body that the front end has not collected", status=411)
+        self._buffer = data[size + 4 :]
+        self._within = True
+        self._left = block.length or 0
+        self.ended = not self._left
+        return Head(request, self._left)
+
+    def _refuse(self, header: bytes) -> None:
+        if header == _PING:
+            self._reply = _PONG
+            raise RemoteProtocolError("a ping", status=0)
+        if _LOOKS_LIKE_HTTP.match(header):
+            raise RemoteProtocolError("HTTP at a uwsgi door (http-socket is the option for it)", status=0)
+        if header.startswith(b"\x16\x03"):
+            raise RemoteProtocolError("TLS at a uwsgi door", status=0)
+        raise RemoteProtocolError(f"modifier {header[0]} of uwsgi is not served", status=0)
+
+    def body(self) -> bytes:
+        """What has come of the body, and was not given before."""
+        data = self._buffer[: self._left]
+        self._buffer = self._buffer[self._left :]
+        self._left -= len(data)
+        self.ended = not self._left
+        return data
+
+    def reply(self) -> bytes:
+        """The answer to a ping."""
+        reply, self._reply = self._reply, b""
+        return reply
+
+    def next(self) -> None:
+        """The request is over, and with it the connection: what else comes is another one's business."""
+        self._within = False
+        self._buffer = b""
+        self._left = 0
+        self.ended = True
+
+    def answer(self, parts: Sequence[bytes]) -> Sequence[bytes]:
+        """As it is: front ends read HTTP here."""
+        return parts
+
+    def end(self) -> bytes:
+        """Nothing: the end of the connection says it."""
+        return b""
