@@ -78,6 +78,8 @@ def admit(request: Request, *, outside: bool = False, limit: int | None = None) 
         return _STREAM
     if limit is not None and len(request.body) > limit:
         return _TOO_LARGE
+    if request.variables is not None:
+        return None  # the codec has read as much as the front end said
     length = headers.get(b"content-length")
     if length is not None:
         return _check_length(length, request)

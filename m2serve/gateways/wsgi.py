@@ -170,9 +170,7 @@ class WsgiGateway:
         try:
             if plan is None:
                 environ = self._environs.template(request)
-                app_number, app, mount, rest = self._mounts.resolve(environ["PATH_INFO"])
-                environ["SCRIPT_NAME"] += mount
-                environ["PATH_INFO"] = rest
+                app_number, app = self._place(environ, request)
                 if request.key:
                     self._plans.put(request.key, _Plan(terms, environ.copy(), app_number, app))
             else:
@@ -263,6 +261,21 @@ class WsgiGateway:
 
     def _broken(self, answer: Answer, request: Request, request_id: str) -> None:
         self._log.warning("broken answer id=%s uri=%s: %s", request_id, _uri(request), answer.fault)
+
+    def _place(self, environ: Environ, request: Request) -> tuple[int, WSGIApp]:
+        """Choose the application, and divide the path where it is mounted."""
+        script, info = environ["SCRIPT_NAME"], environ["PATH_INFO"]
+        if script and request.variables is not None:
+            # a web server may have divided it already: for a mount of ours, or elsewhere
+            number, app, mount, rest = self._mounts.resolve(script + info)
+            if mount:
+                if len(mount) >= len(script):
+                    environ["SCRIPT_NAME"], environ["PATH_INFO"] = mount, rest
+                return number, app
+        number, app, mount, rest = self._mounts.resolve(info)
+        environ["SCRIPT_NAME"] = script + mount
+        environ["PATH_INFO"] = rest
+        return number, app
 
     def _admit(self, request: Request, body: Body | None) -> Refusal | None:
         if body is not None:
@@ -361,6 +374,9 @@ def _terms(request: Request) -> Terms:
         tokens = _tokens(connection)
         keep = b"close" not in tokens and (http11 or b"keep-alive" in tokens)
     head_only = headers[b"METHOD"] == b"HEAD"
+    if request.variables is not None:
+        # who reads the answer takes no chunks, and has its own way of keeping connections
+        return Terms(http11=False, head_only=head_only, keep=False, plain=False)
     return _new(Terms, (http11, head_only, keep, http11 and keep and not head_only))
 
 

@@ -81,7 +81,8 @@ class StaticFiles:
         The whole path is looked at first, then what a mount leaves of it, as uWSGI does it without and with
         ``manage-script-name``. Whoever gets the file has to call it.
         """
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD") or "%2f" in environ["mongrel2.PATH"].lower():
+        raw = environ["REQUEST_URI"].partition("?")[0]
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD") or "%2f" in raw.lower():
             return None  # an encoded slash says: no border between two names
         rest = environ["PATH_INFO"].encode("latin-1")
         mount = environ["SCRIPT_NAME"].encode("latin-1")
