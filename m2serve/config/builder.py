@@ -104,7 +104,7 @@ class Builder:
             text = self._expander.expand(entry)
             if option.kind.comment and not entry.from_shell:
                 text = self._without_comment(entry, text)
-            value = option.kind.parse(text)
+            value = option.kind.read(entry.key, text)
         except ConfigError as error:
             meaning = "" if text == entry.value or not text else f" (is {text!r})"
             self.problems.append(f"{entry}{meaning}: {error}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from m2serve.config import doors
+from m2serve.config.routes import lost
 from m2serve.config.values import is_attribute
 from m2serve.config.virtualenv import inspect
 from m2serve.errors import ConfigError
@@ -16,6 +17,7 @@ from m2serve.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from m2serve.config.routes import Rule
     from m2serve.config.settings import Settings
 
 
@@ -49,6 +51,7 @@ def check(settings: Settings, directory: str) -> list[Problem]:
         _directories,
         _virtualenv,
         _loggers,
+        _routes,
         _files,
         _mongrel2,
         _doors,
@@ -63,7 +66,14 @@ def doubts(settings: Settings, directory: str) -> list[Problem]:
     """What may be a mistake: it keeps nobody from starting."""
     some = (*_static_places(settings, directory), *_adaptive(settings), *_background(settings, directory))
     doubtful = [Problem(fields, text) for fields, text in doors.doubts(settings)]
-    return [*doubtful, *_vassals(settings, directory), *some, *_deeds(settings), *_mules(settings, directory)]
+    return [
+        *doubtful,
+        *_vassals(settings, directory),
+        *some,
+        *_deeds(settings),
+        *_actions(settings),
+        *_mules(settings, directory),
+    ]
 
 
 def _adaptive(settings: Settings) -> Iterator[Problem]:
@@ -100,6 +110,12 @@ def _deeds(settings: Settings) -> Iterator[Problem]:
             for deed in deeds:
                 if not deed.done_here:
                     yield Problem((name,), f"{deed}: not in this version: it is not done")
+
+
+def _actions(settings: Settings) -> Iterator[Problem]:
+    for name in ("route", "response_route", "final_route"):
+        if not settings.strict:
+            yield from _undone(name, getattr(settings, name))
 
 
 def _vassals(settings: Settings, directory: str) -> Iterator[Problem]:
@@ -227,6 +243,23 @@ def _loggers(settings: Settings, directory: str) -> Iterator[Problem]:
                         f"{value.target!r}: expected the name of a logger, as in {option} = {value.target} file:PATH"
                     )
                     yield Problem((use, where), expected)
+
+
+def _routes(settings: Settings, directory: str) -> Iterator[Problem]:
+    for name in ("route", "response_route", "final_route"):
+        rules = getattr(settings, name)
+        for label in lost(rules):
+            yield Problem((name,), f"goto:{label}: expected a label of that name further down")
+        if settings.strict:
+            yield from _undone(name, rules)
+
+
+def _undone(name: str, rules: tuple[Rule, ...]) -> Iterator[Problem]:
+    for rule in rules:
+        if rule.act is not None and not rule.act.done_here:
+            yield Problem(
+                (name,), f"{rule.key} = {rule}: there is no action {rule.act.name!r} here: the rule does nothing"
+            )
 
 
 def _mongrel2(settings: Settings, directory: str) -> Iterator[Problem]:

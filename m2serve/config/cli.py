@@ -159,4 +159,5 @@ def _add(line: CommandLine, name: str, written: str, value: str | None) -> None:
         line.complain(written, f"expected a value ({line.table.metavar(name)})")
         return
     option = line.table.by_name.get(name)
-    line.entries.append(Entry(option.name if option else name, value, COMMAND_LINE, written))
+    key = option.name if option is not None and option.kind.named is None else name
+    line.entries.append(Entry(key, value, COMMAND_LINE, written))

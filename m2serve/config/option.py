@@ -4,6 +4,8 @@ The annotation decides how a value is written: ``bool``, ``int``, ``str``, ``Sec
 ``Literal`` of words, or any class with a ``parse`` class method. ``X | None`` is an X that may be left out,
 ``tuple[X, ...]`` a list: the option may be repeated and every value counts. A class that has
 ``allows_comment`` may have a comment behind its value, as numbers may; one that has ``optional`` may be given bare.
+One that has ``parse_as`` in place of ``parse`` wants to know under which of its names the option stands; its values say
+it as ``key``.
 """
 
 from __future__ import annotations
@@ -91,6 +93,12 @@ class Kind:
     flag: bool = False
     many: bool = False
     optional: bool = False
+    named: Callable[[str, str], Any] | None = None
+    """In place of *parse*: gets the name of the option, too."""
+
+    def read(self, name: str, text: str) -> Any:
+        """The value of an option that stands there under this name. Raises: ConfigError: with what was expected."""
+        return self.parse(text) if self.named is None else self.named(name, text)
 
 
 def kind_of(annotation: Any, minimum: int = 0) -> Kind:
@@ -101,7 +109,7 @@ def kind_of(annotation: Any, minimum: int = 0) -> Kind:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
         inner = kind_of(arguments[0], minimum)
-        return Kind(inner.parse, inner.metavar, inner.comment, many=True)
+        return Kind(inner.parse, inner.metavar, inner.comment, many=True, named=inner.named)
     if origin in (Union, types.UnionType) and len(arguments) == 2 and arguments[1] is type(None):
         return kind_of(arguments[0], minimum)
     if origin is Literal:
@@ -119,6 +127,8 @@ def kind_of(annotation: Any, minimum: int = 0) -> Kind:
     if hasattr(annotation, "parse"):
         comment, optional = (hasattr(annotation, name) for name in ("allows_comment", "optional"))
         return Kind(annotation.parse, "VALUE", comment=comment, optional=optional)
+    if hasattr(annotation, "parse_as"):
+        return Kind(_text, "VALUE", named=annotation.parse_as)
     raise TypeError(f"no way to read a value of {annotation!r}")
 
 

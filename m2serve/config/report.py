@@ -23,8 +23,8 @@ def check_report(examined: Examined) -> str:
     for option in settings.rows:
         if option.kind.many and not settings.value(option.field):
             lines.append(_with_origin(f"; {option.name} =", "default"))
-        for text, origin in _values(settings, option):
-            shown = f"{option.name} = {text}" if text is not None else f"; {option.name} ="
+        for name, text, origin in _values(settings, option):
+            shown = f"{name} = {text}" if text is not None else f"; {name} ="
             lines.append(_with_origin(shown, origin))
     for title, texts in (
         ("printed at the start", settings.prints),
@@ -44,24 +44,26 @@ def as_ini(settings: Settings) -> str:
     for option in settings.rows:
         if option.field not in settings.origins or option.field == "show_config":
             continue
-        for text, origin in _values(settings, option):
+        for name, text, origin in _values(settings, option):
             if text is None:
                 continue
             if "\n" in text or "$(" in text or "@(" in text:
-                lines.append(f"; {option.name} of {origin} cannot be written in an ini file: {_one_line(text)}")
+                lines.append(f"; {name} of {origin} cannot be written in an ini file: {_one_line(text)}")
             else:
-                lines.append(f"{option.name} = {text}")
+                lines.append(f"{name} = {text}")
     return "\n".join(lines) + "\n"
 
 
-def _values(settings: Settings, option: Option) -> Iterator[tuple[str | None, str]]:
-    """Each value as one would write it in a file, None for no value, and its origin."""
+def _values(settings: Settings, option: Option) -> Iterator[tuple[str, str | None, str]]:
+    """Each value as one would write it in a file: name, text (None for no value) and its origin."""
     value = settings.value(option.field)
     origins = settings.origins.get(option.field, ("default",))
     if option.kind.many:
-        yield from ((_text(one), origin) for one, origin in zip(value, origins, strict=False))
+        named = option.kind.named is not None
+        for one, origin in zip(value, origins, strict=False):
+            yield one.key if named else option.name, _text(one), origin
     else:
-        yield None if value is None or value == "" else _text(value), origins[0]
+        yield option.name, None if value is None or value == "" else _text(value), origins[0]
 
 
 def _text(value: Any) -> str:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from m2serve.gateways.exceptions import Exceptions
     from m2serve.gateways.files.search import StaticFiles
     from m2serve.gateways.outflow import Outflow
+    from m2serve.gateways.routing.call import Call
+    from m2serve.gateways.routing.router import Router
     from m2serve.message import Request
 
 
@@ -79,6 +81,7 @@ class WsgiGateway:
         extra: what else every environ has.
         exceptions: what else an exception of the application's brings about.
         files: what is served without the application.
+        router: what is done with requests before that.
         courier: drives answers that cannot leave at once; one of its own if not given.
         buffer, spool: bytes of such an answer that may wait in memory, and on disk.
         patience: seconds for which a client may read nothing of such an answer; 0: for ever.
@@ -102,6 +105,7 @@ class WsgiGateway:
         post_limits: PostLimits | None = None,
         extra: Environ | None = None,
         files: StaticFiles | None = None,
+        router: Router | None = None,
         exceptions: Exceptions | None = None,
         courier: Courier | None = None,
         buffer: int = 1024 * 1024,
@@ -127,6 +131,7 @@ class WsgiGateway:
         self._uploads_proven = uploads_proven
         self._post_limits = post_limits
         self._files = files
+        self._router = router
         self._exceptions = exceptions
         self._writer = HeadWriter(headers)
         self._means = Means(clock, sleep, courier or Courier(clock), buffer, spool, patience)
@@ -165,6 +170,7 @@ class WsgiGateway:
         app_number = NO_APP
         error: str | None = None
         trouble = 0
+        call: Call | None = None
         result: Iterable[bytes] | None = None
         left = True
         try:
@@ -180,9 +186,19 @@ class WsgiGateway:
             environ["m2serve.connected"] = channel.connected
             if body is not None:
                 self._environs.attach(environ, body)
-            if self._files is not None and (file := self._files.find(environ)) is not None:
-                app_number, app = FILE, file
-            result = app(environ, answer.start_response)
+            start = answer.start_response
+            if self._router is not None:
+                call = self._router.begin(environ, answer)
+                start = call.start_response
+                if call.app is not None:
+                    app_number, app = NO_APP, call.app
+                elif call.moved:
+                    app_number, app = self._move(environ, call, request)
+            if self._files is not None and (call is None or call.app is None):
+                file = self._files.find(environ)
+                if file is not None:
+                    app_number, app = FILE, file
+            result = app(environ, start)
             if type(result) is list:
                 answer.whole(result)
             else:
@@ -210,13 +226,13 @@ class WsgiGateway:
             assert answer.outflow is not None
             return Pending(
                 answer.outflow,
-                partial(self._conclude, answer, error, trouble, request, channel, request_id, app_number),
+                partial(self._conclude, answer, error, trouble, request, channel, request_id, app_number, call),
                 app_number,
             )
         if answer.fault is not None:
             error = error or answer.fault
             self._broken(answer, request, request_id)
-        return _new(
+        outcome = _new(
             Outcome,
             (
                 answer.status,
@@ -229,6 +245,22 @@ class WsgiGateway:
                 trouble,
             ),
         )
+        return outcome if call is None else call.over(outcome)
+
+    def _move(self, environ: Environ, call: Call, request: Request) -> tuple[int, WSGIApp]:
+        """Choose anew: a rule has changed the path."""
+        literal = self._environs.template(request)["SCRIPT_NAME"]
+        path = call.path
+        if call.script:
+            literal = call.script
+        elif path == literal or path.startswith(f"{literal}/"):
+            path = path.removeprefix(literal)
+        else:
+            literal = ""
+        app_number, app, mount, rest = self._mounts.resolve(path)
+        environ["SCRIPT_NAME"] = literal + mount
+        environ["PATH_INFO"] = rest
+        return app_number, app
 
     def _conclude(
         self,
@@ -239,6 +271,7 @@ class WsgiGateway:
         channel: Channel,
         request_id: str,
         app_number: int,
+        call: Call | None,
     ) -> Outcome:
         """The last of the answer has left, or its client has; the thread that ran the application is elsewhere."""
         answer.conclude()
@@ -248,7 +281,7 @@ class WsgiGateway:
         if answer.fault is not None:
             error = error or answer.fault
             self._broken(answer, request, request_id)
-        return Outcome(
+        outcome = Outcome(
             answer.status,
             answer.body_bytes,
             answer.header_count,
@@ -258,6 +291,7 @@ class WsgiGateway:
             app_number,
             trouble,
         )
+        return outcome if call is None else call.over(outcome)
 
     def _broken(self, answer: Answer, request: Request, request_id: str) -> None:
         self._log.warning("broken answer id=%s uri=%s: %s", request_id, _uri(request), answer.fault)

@@ -92,6 +92,10 @@ class Template:
         if name in _TEXTS:
             text = _TEXTS[name]
             return lambda facts: text(facts)
+        if name == "user":
+            return lambda facts: self._escape(
+                facts.request.headers.get(b"REMOTE_USER") or self._variables("var.REMOTE_USER")
+            )
         header = _HEADERS.get(name)
         if header is not None:
             return lambda facts: self._escape(facts.request.headers.get(header))
@@ -111,7 +115,7 @@ class Template:
         elif key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             name = key.lower().replace("_", "-").encode()
         else:
-            return lambda _: _MISSING
+            return lambda _: self._escape(self._variables(f"var.{key}"))
         return lambda facts: self._escape(facts.request.headers.get(name))
 
 
@@ -196,7 +200,6 @@ _HEADERS: Final = {
     "host": b"host",
     "uagent": b"user-agent",
     "referer": b"referer",
-    "user": b"REMOTE_USER",
 }
 _VARIABLES: Final = {
     "REQUEST_METHOD": b"METHOD",

@@ -18,6 +18,7 @@ from m2serve.config.postlimits import PostLimits
 from m2serve.errors import ExitCode
 from m2serve.gateways.exceptions import Exceptions
 from m2serve.gateways.files.search import StaticFiles
+from m2serve.gateways.routing.router import Router
 from m2serve.gateways.wsgi import WsgiGateway
 from m2serve.observe.log import reopen
 from m2serve.plugin.hooks import Hooks
@@ -97,9 +98,15 @@ def run(
         service.renew(reason)
 
     files, exceptions = StaticFiles.of(settings, loaded.base), Exceptions.of(settings, renew)
+    router = Router.of(settings, loaded.base, files or StaticFiles(settings, loaded.base))
+
+    def logged(name: str) -> bytes | None:
+        value = running.logged(name)
+        return router.logged(name) if value is None and router is not None else value
+
     cycle = Cycle(
-        _gateway(settings, mounts, limits, uploads, files, exceptions),
-        request_log(settings, post.worker, loaded.sinks, lambda name: running.logged(name)),
+        _gateway(settings, mounts, limits, uploads, files, router, exceptions),
+        request_log(settings, post.worker, loaded.sinks, logged),
         ledger.served,
         post.worker,
         settings.processes,
@@ -242,6 +249,7 @@ def _gateway(
     limits: PostLimits,
     uploads: Uploads,
     files: StaticFiles | None,
+    router: Router | None,
     exceptions: Exceptions | None,
 ) -> WsgiGateway:
     return WsgiGateway(
@@ -254,6 +262,7 @@ def _gateway(
         post_limits=limits,
         extra={"m2serve.uploads": uploads.progress},
         files=files,
+        router=router,
         exceptions=exceptions,
         buffer=settings.response_buffer,
         spool=settings.response_spool,

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from m2serve.errors import ConfigError
+from m2serve.gateways.routing.call import Quiet
 from m2serve.observe import shape
 from m2serve.observe.access import (
     AccessLog,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from m2serve.config.log_values import LogTarget
     from m2serve.config.settings import Settings
+    from m2serve.observe.facts import Facts
 
 log = logging.getLogger("m2serve.worker")
 
@@ -71,7 +73,22 @@ def request_log(
             variables=variables,
         )
         result = TemplateLog(write, template, memory_of_this_process)
-    return ChosenLog(_choice(settings), result) if settings.disable_logging else result
+    if settings.disable_logging:
+        result = ChosenLog(_choice(settings), result)
+    if settings.route or settings.response_route or settings.final_route:
+        result = _Discreet(result)
+    return result
+
+
+class _Discreet:
+    """Leaves out the lines that a rule does not want."""
+
+    def __init__(self, log: RequestLog) -> None:
+        self._log = log
+
+    def record(self, facts: Facts) -> None:
+        if type(facts.outcome) is not Quiet:
+            self._log.record(facts)
 
 
 def _choice(settings: Settings) -> Choice:

@@ -13,6 +13,7 @@ from m2serve.config.groups.plugins import PluginGroup
 from m2serve.config.groups.privileges import PrivilegesGroup
 from m2serve.config.groups.process import ProcessGroup
 from m2serve.config.groups.programs import ProgramsGroup
+from m2serve.config.groups.routing import RoutingGroup
 from m2serve.config.groups.sockets import SocketsGroup
 from m2serve.config.groups.static import StaticGroup
 from m2serve.config.groups.stats import StatsGroup
@@ -21,6 +22,7 @@ from m2serve.config.groups.stats import StatsGroup
 @dataclass(frozen=True)
 class EveryGroup(
     AppGroup,
+    RoutingGroup,
     StaticGroup,
     SocketsGroup,
     Mongrel2Group,

@@ -96,6 +96,20 @@ class StaticFiles:
                     return self._answer(found, environ)
         return None
 
+    def beneath(self, root: bytes, rest: bytes, environ: Environ) -> StaticFile | None:
+        """The file *root*, or that of the path *rest* below it, wherever the settings have files; None: none there."""
+        steps = _steps(rest)
+        if b"\0" in rest or b".." in steps:
+            return None
+        place = _Place(b"", root, whole=False)
+        try:
+            file = open_beneath(root, steps, self._safe) if steps else open_file(root)
+        except LeadsOut as error:
+            log.warning("not served, leads out of %s: %s", os.fsdecode(root), error)
+            return None
+        found = self._unless_skipped(file, place, steps)
+        return None if found is None else self._answer(found, environ)
+
     def _look(self, place: _Place, path: bytes) -> _Found | None:
         rest = path[len(place.prefix) :]
         if rest and not rest.startswith(b"/"):

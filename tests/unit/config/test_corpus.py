@@ -43,9 +43,9 @@ def test_the_settings_are_those_values(name: str, monkeypatch: pytest.MonkeyPatc
     for key, value in examined.given:
         option = lookup(key)
         if option is not None:
-            texts[option].append(_COMMENT.sub("", value) if option.kind.comment else value)
+            texts[option].append((key, _COMMENT.sub("", value) if option.kind.comment else value))
     for option, values in texts.items():
-        parsed = tuple(option.kind.parse(value) for value in values)
+        parsed = tuple(option.kind.read(key, value) for key, value in values)
         # Where a relative path of a socket starts is known besides.
         parsed = tuple(one.resolved("/etc/apps") if isinstance(one, SocketAddress) else one for one in parsed)
         setting = getattr(examined.settings, option.field)

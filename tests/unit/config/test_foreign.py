@@ -91,7 +91,7 @@ def test_letters() -> None:
     [
         ("hook-touch", "exec:touch x", Fate.MISSING),
         ("php-docroot", "/srv", Fate.ELSEWHERE),
-        ("route-uri", "^/x return:403", Fate.MISSING),
+        ("error-route", "^/x return:403", Fate.MISSING),
     ],
 )
 def test_the_row_for_a_value(key: str, value: str, fate: Fate) -> None:

@@ -1,0 +1,71 @@
+"""Internal routing, through real processes."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+from support.http import get
+from support.server import APPS, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support.mongrel2 import Mongrel2
+    from support.server import Server
+
+INI = """[uwsgi]
+zeromq = {pair}
+module = probe
+pythonpath = {apps}
+threads = 2
+req-logger = file:{log}
+log-format = %(status) %(uri) %(user) %(var.SITE)
+
+route = ^/old/(.*)$ redirect-permanent:/new/$1
+route-run = addheader:X-Frame-Options: DENY
+route = ^/quiet donotlog:
+route-host = ^forbidden\\. break:403 Forbidden
+route-if = contains:${{PATH_INFO}};/.git return:404
+route = ^/files/(.*) static:{files}/$1
+route = ^/env goto:private
+route = . goto:application
+route-label = private
+route-run = basicauth:Probe,ann:secret
+route-run = addvar:SITE=private
+route-label = application
+route = ^/quiet/(.*) rewrite:/$1
+response-route-status = ^500 addheader:X-Never: seen
+response-route = ^/env remheader:X-Unwanted
+"""
+
+
+def test_rules_of_a_file(mongrel2: Mongrel2, start_server: Callable[..., Server], tmp_path: Path) -> None:
+    files, log, ini = tmp_path / "files", tmp_path / "requests.log", tmp_path / "app.ini"
+    files.mkdir()
+    (files / "a.txt").write_text("a file")
+    ini.write_text(INI.format(pair=mongrel2.pair, apps=APPS, log=log, files=files))
+    start_server("--ini", str(ini), "--strict").wait_ready(1)
+
+    address = mongrel2.address
+    answer = get(address, "/old/a?b=c")
+    assert (answer.status, answer.get("location")) == (301, "/new/a")
+    answer = get(address, "/files/a.txt")
+    assert (answer.status, answer.body, answer.get("x-frame-options")) == (200, b"a file", "DENY")
+    assert get(address, "/files/no.txt").status == 404
+    assert get(address, "/x/.git/config").status == 404
+    answer = get(address, "/quiet/echo")
+    assert (answer.status, answer.get("x-frame-options")) == (200, "DENY")
+    assert get(address, "/env").status == 401
+    proof = base64.b64encode(b"ann:secret").decode()
+    answer = get(address, "/env", headers=(("Authorization", f"Basic {proof}"),))
+    assert answer.status == 200
+    assert b'"REMOTE_USER": "ann"' in answer.body
+    assert get(address, "/", headers=(("Host", "forbidden.example.org"),)).status == 403
+
+    def lines() -> list[str]:
+        return log.read_text().splitlines() if log.exists() else []
+
+    wait_until(lambda: {"403 / - -", "200 /env ann private"} <= set(lines()), 10, "the lines of the last requests")
+    assert not any("/quiet" in line for line in lines())
