@@ -115,8 +115,8 @@ class Doors:
         """Listen no more; with vacuum no file is left that nobody has bound anew."""
         for one in self.held:
             os.close(one.door.fd)
-            if self.settings.vacuum:
-                listen.remove(one.path, one.inode)
+            if self.settings.vacuum and not listen.remove(one.path, one.inode):
+                log.warning("vacuum: this user cannot remove %s, which the next start will do", one.path)
         self.held.clear()
 
     def _adopted(self) -> list[socket.socket]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import stat
@@ -138,11 +137,14 @@ def inode(path: str) -> Inode | None:
     return (found.st_dev, found.st_ino)
 
 
-def remove(path: str, was: Inode | None) -> None:
-    """Remove a socket's file, if it is still the one that it was."""
+def remove(path: str, was: Inode | None) -> bool:
+    """Remove a socket's file, if it is still the one that it was; False: it is, and cannot be removed."""
     if was is not None and inode(path) == was:
-        with contextlib.suppress(OSError):
+        try:
             os.unlink(path)
+        except OSError:
+            return False
+    return True
 
 
 def make_room(path: str) -> None:

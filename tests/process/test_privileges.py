@@ -276,3 +276,30 @@ def test_a_start_that_fails_is_told_to_whoever_waits(
     launcher = start_server(*args, "--module", "broken", "--need-app", "--daemonize2", str(home / "log"))
     assert launcher.wait(20) == 22
     assert "its log says why" in launcher.log
+
+
+def test_a_socket_that_root_binds(
+    start_server: Callable[..., Server], public_path: Callable[[], Path], nobody: str
+) -> None:
+    """In a directory of root's: it belongs to whom the options name, goes through an upgrade, and cannot be removed by
+    who is left, which is said."""
+    directory = public_path()
+    mine, given = directory / "mine.sock", directory / "given.sock"
+    own = ("--uid", nobody, "--chmod-socket=660", "--socket", str(mine))
+    server = start_server(*APPLICATION, *own, cwd=directory).wait_ready()
+    found = mine.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (NOBODY, NOBODY, 0o660)
+    assert all(is_somebody(pid) for pid in server.pids().values())
+    mark = server.mark()
+    server.signal(signal.SIGUSR2)
+    server.wait_log(f"uwsgi door at {mine}, inherited", after=mark)
+    server.wait_ready(after=mark)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(mine))
+    assert server.stop() == 0
+    assert f"vacuum: this user cannot remove {mine}" in server.log
+
+    again = start_server(*APPLICATION, *own, "--scgi-socket", str(given), "--chown-socket", f"{EXTRA}:{EXTRA}")
+    again.wait_ready()
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in (mine, given)} == {(EXTRA, EXTRA)}
+    assert again.stop() == 0
