@@ -11,6 +11,7 @@ import types
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from m2serve.apps import paste
 from m2serve.errors import AppLoadError
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def load(ref: AppRef, attribute: str = "application") -> WSGIApp:
 
     Raises: AppLoadError: its text is one line, its ``__cause__`` what the application's code raised.
     """
+    if ref.paste:
+        return _paste(ref)
     wanted = ref.attribute or attribute
     factory = ref.factory if ref.attribute else wanted.endswith("()")
     wanted = wanted.removesuffix("()")
@@ -40,6 +43,20 @@ def load(ref: AppRef, attribute: str = "application") -> WSGIApp:
     if not callable(found):
         made = f"{wanted}() returned" if factory else f"{wanted} is"
         raise AppLoadError(f"{ref}: {made} {_kind(found)}; expected a callable WSGI application")
+    application: WSGIApp = found
+    return application
+
+
+def _paste(ref: AppRef) -> WSGIApp:
+    try:
+        found = paste.load(ref.paste)
+    except AppLoadError:
+        raise
+    except (Exception, SystemExit) as error:
+        # As above.
+        raise _failed(str(ref), "loading it", error) from error
+    if not callable(found):
+        raise AppLoadError(f"{ref}: it is {_kind(found)}; expected a callable WSGI application")
     application: WSGIApp = found
     return application
 

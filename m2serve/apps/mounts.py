@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from m2serve.apps.imports import import_first
 from m2serve.apps.loader import WSGIApp, load
+from m2serve.apps.paste import set_up_logging
+from m2serve.config.paste import logging_file, paste_uri
 from m2serve.config.values import AppRef, Mount
 
 if TYPE_CHECKING:
@@ -70,6 +72,9 @@ def references(settings: Settings) -> tuple[Mount, ...]:
         return (Mount("", settings.module), *settings.mount)
     if settings.wsgi_file is not None:
         return (Mount("", AppRef(file=settings.wsgi_file)), *settings.mount)
+    uri = paste_uri(settings)
+    if uri is not None:
+        return (Mount("", AppRef(paste=uri.uri)), *settings.mount)
     return settings.mount
 
 
@@ -81,6 +86,9 @@ def load_all(settings: Settings) -> Mounts:
 
     Raises: AppLoadError: the first one that failed.
     """
+    file = logging_file(settings)
+    if file is not None:
+        set_up_logging(file)
     import_first(settings)
     loaded: dict[AppRef, WSGIApp] = {}
     mounted = references(settings)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from m2serve.config import doors
+from m2serve.config.paste import paste_uri
 from m2serve.config.routes import lost
 from m2serve.config.values import is_attribute
 from m2serve.config.virtualenv import inspect
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 ALGORITHMS = ("spare", "spare2", "backlog", "busyness", "manual")
 """Values of cheaper-algo."""
+
+
+_ROOTS = ("module", "wsgi_file", "paste", "ini_paste", "ini_paste_logged")
+"""Options that name the application at the root; one of them does."""
 
 
 @dataclass(frozen=True)
@@ -175,11 +180,13 @@ def _emperor(settings: Settings, directory: str) -> Iterator[Problem]:
 
 
 def _application(settings: Settings, directory: str) -> Iterator[Problem]:
-    if settings.module is None and settings.wsgi_file is None and not settings.mount:
-        yield Problem(("module", "wsgi_file", "mount"), "no application: expected module, wsgi-file or mount")
-    if settings.module is not None and settings.wsgi_file is not None:
-        other = settings.origin("wsgi_file")
-        yield Problem(("module", "wsgi_file"), f"expected one of module and wsgi-file; the other is at {other}")
+    given = [name for name in _ROOTS if getattr(settings, name) is not None]
+    if not given and not settings.mount:
+        yield Problem((*_ROOTS, "mount"), "no application: expected module, wsgi-file, paste or mount")
+    if len(given) > 1:
+        one, other = given[0], given[1]
+        expected = f"expected one of {one.replace('_', '-')} and {other.replace('_', '-')}"
+        yield Problem((one, other), f"{expected}; the other is at {settings.origin(other)}")
     if not is_attribute(settings.callable):
         yield Problem(("callable",), f"{settings.callable!r}: expected the name of an attribute")
 
@@ -189,7 +196,7 @@ def _mounts(settings: Settings, directory: str) -> Iterator[Problem]:
     for prefix, times in prefixes.items():
         if times > 1:
             yield Problem(("mount",), f"{prefix or '/'!r} is mounted {times} times; expected each prefix once")
-    root = next((name for name in ("module", "wsgi_file") if getattr(settings, name) is not None), None)
+    root = next((name for name in _ROOTS if getattr(settings, name) is not None), None)
     if root is not None and "" in prefixes:
         yield Problem(("mount", root), f"'/' is mounted, but {root.replace('_', '-')} names the application there")
 
@@ -225,6 +232,9 @@ def _files(settings: Settings, directory: str) -> Iterator[Problem]:
     if not os.path.isdir(base):
         return
     files = [("wsgi_file", settings.wsgi_file)] if settings.wsgi_file else []
+    uri = paste_uri(settings)
+    if uri is not None and uri.file is not None:
+        files.append((next(name for name in _ROOTS if getattr(settings, name) is not None), uri.file))
     files += [("mount", mount.app.file) for mount in settings.mount if mount.app.file]
     for name, path in files:
         if not os.path.isfile(_place(settings, directory, path) if os.path.isabs(path) else os.path.join(base, path)):

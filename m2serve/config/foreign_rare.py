@@ -85,7 +85,6 @@ RARE = (
     _row(Fate.ELSEWHERE, "every m2serve that connects to Mongrel2 gets requests", "VALUE", _SUBSCRIPTIONS),
     _row(Fate.ELSEWHERE, "Mongrel2 chooses by host; run one m2serve for each application", "", "vhost-host"),
     _row(Fate.ELSEWHERE, _ISOLATION, "VALUE", "jailed ns pivot-root unshare2"),
-    _row(Fate.MISSING, "the application's log is set up in the application", "VALUE", "paste-logger"),
     _row(Fate.MISSING, "it is not run", "VALUE", "worker-exec worker-exec2 profiler python-worker-override py python"),
     _row(
         Fate.MISSING,

@@ -71,11 +71,6 @@ PROCESSES = (
 APPLICATION = (
     _needless("binary-path", "PATH", "m2serve loads no plugins of uWSGI's"),
     _elsewhere("early-envdir", "DIR", "envdir sets the same variables; $(NAME) in a file does not see them"),
-    _elsewhere(
-        "paste ini-paste ini-paste-logged",
-        "SPEC",
-        "name a Python file with wsgi-file that says application = paste.deploy.loadapp(...)",
-    ),
     _elsewhere("pecan eval", "TEXT", "write it into the Python file that wsgi-file names"),
     _elsewhere("worker-mount", "/PREFIX=APP", "mount is the same here: every application is loaded in the workers"),
     _elsewhere("no-site", "", "start m2serve with python -S -m m2serve"),

@@ -17,6 +17,7 @@ from m2serve.config.words import (
     FORMAT_OF_ENDING,
     FORMAT_OF_KEY,
     INHERIT,
+    INI_PASTE,
     LOOPS,
     PRINT,
     SET,
@@ -223,6 +224,8 @@ class Reader:
                 self.findings.problems.append(f"{entry}: expected at most {_MAX_ENTRIES} settings")
         elif entry.key in FORMAT_OF_KEY:
             self._include(entry, source.including)
+        elif entry.key in INI_PASTE:
+            self._ini_paste(entry, source)
         elif entry.key == INHERIT:
             self._inherited.append((entry, source.including))
         elif entry.key in PRINT:
@@ -233,6 +236,18 @@ class Reader:
             defined = defining(entry)
             self._expander.define(defined)
             self.findings.entries.append(defined)
+
+    def _ini_paste(self, entry: Entry, source: _Source) -> None:
+        """Read the file, unless we are in it, and keep the option, which names it for PasteDeploy."""
+        try:
+            file = self._identity(self._expander.expand(entry))
+        except ConfigError as error:
+            self.findings.problems.append(f"{entry}: {error}")
+            return
+        if file not in [self._identity(split_section(one)[0]) for one in source.including]:
+            self._include(replace(entry, key="ini"), source.including)
+        self._expander.define(entry)
+        self.findings.entries.append(entry)
 
 
 def _at(path: str, number: int) -> str:

@@ -169,6 +169,9 @@ def _read(argv: Sequence[str], env: Mapping[str, str], outside: Outside, directo
 def _checked(read: _Read, directory: str, choice: Choice, *, activated: bool) -> Examined:
     builder = read.builder
     _resolve_sockets(builder, directory)
+    for name in ("ini_paste", "ini_paste_logged"):
+        if name in builder.values:  # a file of settings, which does not follow chdir
+            builder.values[name] = os.path.join(directory, builder.values[name])
     notes = (*builder.close(), *choice.notes)
     own = {row.field for row in OPTIONS}
     settings = Settings(

@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from m2serve.config.option import kind_of
+from m2serve.config.paste import PasteUri
 from m2serve.errors import ConfigError
 from m2serve.ids import Bytes, Seconds
 
@@ -45,14 +46,15 @@ def _prefixed(text: str, what: str, example: str) -> tuple[str, str]:
 class AppRef(NamedTuple):
     """Where an application is found.
 
-    ``attribute`` is empty when the option ``callable`` decides. Exactly one of ``module`` and ``file`` is
-    set.
+    ``attribute`` is empty when the option ``callable`` decides. Exactly one of ``module``, ``file`` and ``paste``,
+    which is PasteDeploy's name of an application, is set.
     """
 
     module: str = ""
     file: str = ""
     attribute: str = ""
     factory: bool = False
+    paste: str = ""
 
     @classmethod
     def parse(cls, text: str) -> AppRef:
@@ -68,8 +70,8 @@ class AppRef(NamedTuple):
         return cls(match["module"], "", match["attribute"] or "", match["call"] is not None)
 
     def __str__(self) -> str:
-        if self.file:
-            return self.file
+        if self.file or self.paste:
+            return self.file or self.paste
         call = "()" if self.factory else ""
         return f"{self.module}:{self.attribute}{call}" if self.attribute else self.module
 
@@ -90,6 +92,8 @@ class Mount(NamedTuple):
         if not separator or not prefix.startswith("/") or "\0" in text:
             raise ConfigError("expected /prefix=application, for instance /shop=shop.wsgi:app")
         prefix = _prefix(prefix)
+        if app.startswith("config:") or app.endswith(".ini"):
+            return cls(prefix, AppRef(paste=PasteUri.parse(app).uri))
         if "/" in app or app.endswith(_FILE_ENDINGS):
             return cls(prefix, AppRef(file=app))
         return cls(prefix, AppRef.parse(app))

@@ -40,6 +40,9 @@ FORMAT_OF_KEY: Mapping[str, str] = MappingProxyType(
 )
 """Keys that read another file at once, with the format they ask for; empty: the file's ending says it."""
 
+INI_PASTE = frozenset({"ini-paste", "ini-paste-logged"})
+"""Options that besides read their file as ``ini`` does."""
+
 FORMAT_OF_ENDING: Mapping[str, str] = MappingProxyType(
     {"ini": "ini", "yaml": "yaml", "yml": "yaml", "json": "json", "js": "json", "toml": "toml"}
 )

@@ -23,11 +23,7 @@ OWN = "m2serve-own.ini"
 WITHOUT = {
     "emperor.ini": "names no application",
     "emperor-glob.ini": "names no application",
-    "pyramid-paste.ini": "names its application as PasteDeploy does",
-    "pyramid-ini-paste.ini": "names its application as PasteDeploy does",
-    "django-docker.ini": "strict, and names what is not in this version",
-    "flask-restx-k8s.ini": "strict, and names what is not in this version",
-    "placeholders-set.ini": "strict, and names what is not in this version",
+    "pyramid-paste.ini": "goes into the background",
     "django-cookiecutter.ini": "goes into the background",
     "cheaper-busyness.ini": "128 processes",
     "vassal-on-demand.ini": "takes its socket from its emperor",

@@ -44,6 +44,11 @@ def __getattr__(name):
 
 
 application = Stub()
+
+
+def loadapp(uri, relative_to):
+    """As PasteDeploy has it."""
+    return application
 '''
 
 _PLACE = re.compile(r"(?<![\w.)])/(?=(?:srv|var|run|opt|home|etc|tmp|usr|app)/)")
@@ -119,6 +124,8 @@ class Deployment:
                     _make_environment(here / value)
                 case "module" | "wsgi":
                     self._stub_module(value)
+                case "paste" | "ini-paste":
+                    self._stub_module("paste.deploy")
                 case "wsgi-file":
                     _stub(here / value)
                 case "mount":

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 from m2serve.config.option import compatible, option
+from m2serve.config.paste import PasteLogger, PasteUri
 from m2serve.config.values import AppRef, EnvironmentVariable, HeaderLine, ModuleAlias, Mount, PostLimit
 from m2serve.ids import Seconds
 
@@ -19,6 +20,16 @@ class AppGroup:
         metavar="MODULE[:ATTRIBUTE]",
     )
     wsgi_file: str | None = option(None, "Python file of the application.", names=("file",), metavar="FILE")
+    paste: PasteUri | None = option(
+        None, "Application as PasteDeploy finds it, which is imported for that.", metavar="config:FILE[#NAME]"
+    )
+    ini_paste: str | None = option(
+        None, "Read this file as ini does, and take the application from it as paste does.", metavar="FILE"
+    )
+    ini_paste_logged: str | None = option(None, "The same, and the logging is set up as the file says.", metavar="FILE")
+    paste_logger: PasteLogger | None = option(
+        None, "File that says how the logging is set up; by default that of paste.", metavar="[FILE]"
+    )
     callable: str = option(
         "application", "Attribute that is the application, where the other options name none.", metavar="NAME"
     )

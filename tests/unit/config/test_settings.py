@@ -161,14 +161,14 @@ def test_all_mistakes_are_told_at_once() -> None:
         "app.ini:4: zmq = tcp://*:1,ipc:///a: 'tcp://*:1' names no host: "
         "m2serve connects, so expected a host instead of '*'",
         "command line: -p x: expected a whole number, 1 or more",
-        "no application: expected module, wsgi-file or mount",
+        "no application: expected module, wsgi-file, paste or mount",
         "app.ini:3: modle = shop: unknown option; did you mean module? (warning)",
     ]
 
 
 def test_nothing_given() -> None:
     assert mistakes() == [
-        "no application: expected module, wsgi-file or mount",
+        "no application: expected module, wsgi-file, paste or mount",
         "no Mongrel2 and no socket: expected http, socket, zeromq, mongrel2-config or with-mongrel2",
     ]
 
