@@ -236,7 +236,8 @@ def mend_path(variables: dict[str, str], uri: str | None, whole_path: bool) -> N
     info = variables.get("PATH_INFO")
     if info is None:
         # nobody has divided the path, so nobody knows better than our own mounts where to
-        script, info = "", variables.get("SCRIPT_NAME") or _path_of(uri or "/")
+        info = variables.get("SCRIPT_NAME") or variables.get("DOCUMENT_URI") or _path_of(uri or "/")
+        script = ""
     elif script:
         said = (_path_of(uri) if uri else None, variables.get("DOCUMENT_URI"))
         paths = {_normal(path) for path in said if path}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +15,7 @@ from support.channel import FakeChannel, FakeClock
 from support.codecs import PEER, factory, fastcgi_request, read, scgi_packet, uwsgi_packet
 
 from m2serve.apps.mounts import Mounts
+from m2serve.gateways.admission import admit
 from m2serve.gateways.environ import EnvironBuilder
 from m2serve.gateways.filewrapper import FileWrapper
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from m2serve.message import Request
     from m2serve.wire.door import Peer
 
+RECORDED = Path(__file__).parents[2] / "cases" / "nginx" / "recorded.json"
 HTTP = (
     b"POST /a%20b/c?x=%c3%a9 HTTP/1.1\r\nHost: example.org:8080\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n"
     b"Cookie: a=1\r\nCookie: b=2\r\nAccept: text/html\r\nAccept: text/plain\r\nX_Hidden: 1\r\n\r\nhello"
@@ -264,3 +268,23 @@ def test_mounts(script: str, info: str, app: str, wanted: tuple[str, str]) -> No
     called = [one for one in apps.values() if one.environ]
     assert [one.name for one in called] == [app]
     assert (called[0].environ["SCRIPT_NAME"], called[0].environ["PATH_INFO"]) == wanted
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["name"]) for case in json.loads(RECORDED.read_text())])
+@pytest.mark.parametrize("cut", [1, 100, 100_000])
+def test_what_nginx_sends(case: dict[str, Any], cut: int) -> None:
+    data = case["send"].encode("latin-1")
+    seen = read(case["door"], [data[at : at + cut] for at in range(0, len(data), cut)])
+    assert seen.refused is None and seen.idle and not seen.replies
+    got = seen.requests[0]
+    assert (got.keep, got.body) == (case["keep"], case["body"].encode())
+    environ = builder().build(got.request._replace(body=got.body), "id-1")
+    assert {key: environ.get(key) for key in case["environ"]} == case["environ"]
+    assert environ["wsgi.input"].read() == got.body
+
+
+def test_a_body_beyond_the_limit_is_refused() -> None:
+    one = request("uwsgi", uwsgi_packet(CGI) + b"hello")
+    assert admit(one, limit=5) is None
+    refusal = admit(one, limit=4)
+    assert refusal is not None and refusal.status == 413

@@ -253,6 +253,7 @@ def test_paths(
 
 
 def test_a_rewritten_path_is_known_by_document_uri() -> None:
-    variables = {"SCRIPT_NAME": "/new", "PATH_INFO": "/new", "DOCUMENT_URI": "/new"}
-    mend_path(variables, "/old", True)
-    assert (variables["SCRIPT_NAME"], variables["PATH_INFO"]) == ("", "/new")
+    for given in ({"SCRIPT_NAME": "/new", "PATH_INFO": "/new"}, {"SCRIPT_NAME": "/new"}, {}):
+        variables = {**given, "DOCUMENT_URI": "/new"}
+        mend_path(variables, "/old", True)
+        assert (variables["SCRIPT_NAME"], variables["PATH_INFO"]) == ("", "/new")
