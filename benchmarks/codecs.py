@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from m2serve.endpoint import Endpoint
 from m2serve.gateways.wsgi import WsgiGateway
 from m2serve.observe.access import AccessLog
+from m2serve.observe.facts import Facts
 from m2serve.transports import ledger as ledgers
 from m2serve.transports.card import Card, create_card
 from m2serve.transports.dispatched import MailRoom, MailSubscription
@@ -215,7 +216,7 @@ def main() -> None:
     whole, streamed = gateway(hello), gateway(stream)
     access = AccessLog(lambda line: None, 1)
     outcome = whole.handle(request, nowhere, "id-1")
-    facts = {"core": 0, "started_wall": 0.0, "elapsed": 0.0, "served_by_worker": 1, "served_total": 1}
+    facts = Facts(request, outcome, 0, 0.0, 0.0, served_by_worker=1, served_total=1)
     if arguments.profile:
         with cProfile.Profile() as profile:
             for _ in range(20_000):
@@ -230,7 +231,7 @@ def main() -> None:
         "environ": lambda: whole._environs.build(request, "id-1"),
         "handle, hello world": lambda: whole.handle(request, nowhere, "id-1"),
         "handle, two pieces streamed": lambda: streamed.handle(request, nowhere, "id-1"),
-        "access log line": lambda: access.record(request, outcome, **facts),
+        "access log line": lambda: access.record(facts),
     }
     for name, call in calls.items():
         best = min(timeit.repeat(call, number=10_000, repeat=7)) / 10_000
