@@ -39,6 +39,10 @@ class Channel(Protocol):
     def detachable(self) -> bool:
         """Whether an answer may go on when its thread has left."""
 
+    @property
+    def paced(self) -> bool:
+        """Whether each message costs whoever stands between us and the client, so that small ones are joined."""
+
     def connected(self) -> bool:
         """Whether the client is not known to have left."""
 

@@ -73,6 +73,7 @@ class Outflow:
         self._chunked = chunked
         self._pace = Pace(means.clock)
         self._counted = channel.allowed() < UNLIMITED
+        self._paced = channel.paced
         self._spool = Spool(means.buffer, means.spool if channel.detachable else 0)
         self._file: RestOfFile | None = None
         self._lock = threading.Lock()
@@ -198,7 +199,7 @@ class Outflow:
         if self._counted:
             if size > JOIN or size + len(self._head) + _CHUNK_FRAME > self._channel.allowed():
                 return False
-            if size >= _LEAST:
+            if size >= _LEAST or not self._paced:
                 return True
         return self._pace.delay() == 0.0
 
@@ -247,7 +248,7 @@ class Outflow:
     def _next(self) -> tuple[int, float]:
         """How large the next message may be; 0: wait so many seconds, or GIVE_UP."""
         waits = len(self._head) + self._spool.size + _CHUNK_FRAME
-        if not self._counted or (waits < _LEAST and self._file is None and not self._ended):
+        if not self._counted or (self._paced and waits < _LEAST and self._file is None and not self._ended):
             # counted or not, small pieces are joined when they come fast: each message costs Mongrel2 a notice
             delay = self._pace.delay()
             if delay or not self._counted:

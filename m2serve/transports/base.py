@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from m2serve.transports.channel import Channel
+    from m2serve.transports.doors.channel import DoorChannel
+
+    Road: TypeAlias = Channel | DoorChannel
+
+
+DOOR: Final = 3
+"""The kind of delivery that we have read ourselves, at a door; the others are those of :mod:`m2serve.transports.card`."""
 
 
 class Delivery(NamedTuple):
-    """One request, unparsed, and the road back."""
+    """One request, and the road back."""
 
     raw: bytes
-    channel: Channel
+    """Unparsed; nothing of kind DOOR, whose channel has the request."""
+    channel: Road
     endpoint: int
     kind: int = 0
-    """How the body comes: PLAIN, UPLOAD or STREAM of :mod:`m2serve.transports.card`. Only the dispatcher can know."""
+    """How the body comes: PLAIN, UPLOAD or STREAM, which only the dispatcher can know, or DOOR."""
 
 
 class Subscription(Protocol):

@@ -55,6 +55,11 @@ class Channel:
         """Whether an answer may go on when its thread has left."""
         return False
 
+    @property
+    def paced(self) -> bool:
+        """Mongrel2 takes few messages for a client at a time."""
+        return True
+
     def connected(self) -> bool:
         """Whether the client is not known to have left: what applications may ask."""
         return not self.gone

@@ -93,7 +93,8 @@ class MailRoom:
             begun[slot] = least
             return slot, least
 
-    def _has_mail(self) -> bool:
+    def has_mail(self) -> bool:
+        """Whether there is a request that nobody has begun."""
         begun = self._begun
         return any(serial and serial != begun[slot] for slot, serial in enumerate(self._mails.tolist()))
 
@@ -105,13 +106,20 @@ class MailRoom:
 
     def sleep(self) -> None:
         """Sleep until the bell rings, unless there is mail after all."""
+        if self.doze():
+            os.read(self.bell_read, 1)
+            self.rise()
+
+    def doze(self) -> bool:
+        """A thread is about to wait for the bell, until :meth:`rise`; False: there is mail after all, or no more."""
         with self._lock:
             self._awake -= 1
             self.card.awake[0] = self._awake
         # The dispatcher writes mail, then looks whether anybody is up; we did the reverse, so one of us sees the other.
-        if not self.stopping and not self._has_mail():
-            os.read(self.bell_read, 1)
+        if not self.stopping and not self.has_mail():
+            return True
         self.rise()
+        return False
 
     def over(self, slot: int) -> None:
         """The slot's request is over and its answer has left."""
@@ -264,6 +272,18 @@ class MailSubscription:
                 return None
             else:
                 room.sleep()
+
+    def take(self) -> Delivery | None:
+        """As :meth:`receive`, but without waiting; None: there is nothing."""
+        while (claimed := self._room.claim()) is not None:
+            if (delivery := self._open(*claimed)) is not None:
+                return delivery
+        return None
+
+    @property
+    def room(self) -> MailRoom:
+        """Shared with the worker's other threads."""
+        return self._room
 
     def _open(self, slot: int, serial: int) -> Delivery | None:
         room = self._room

@@ -18,7 +18,8 @@ Words of an endpoint, all written by the dispatcher alone:
 - ``FLOW``: PRESUMED: this Mongrel2 is said to give download credits; PROVEN: it has given some
 - ``QUEUED``, ``OLDEST``: requests that wait for a thread, and when the oldest came (monotonic ns); four times a second
 
-Beside them stand counters with one writer each: requests served, per worker. Behind the rings lies a table an endpoint
+Beside them stand words with one writer each: requests served, per worker; connections that a worker has at doors, and
+one more while it accepts. Behind the rings lies a table an endpoint
 for what its connections owe (``dispatcher/credits.py``), and behind those the table of running uploads.
 """
 
@@ -89,7 +90,7 @@ LEAVING: Final = 2
 TAKEN: Final = 0x80
 """Set in a frame's flags byte, in the ring, once the frame is dealt with; ZMTP keeps that bit zero."""
 
-_HEADER: Final = ((_SERVED + MAX_WORKERS) * 8 + _PAGE - 1) // _PAGE * _PAGE
+_HEADER: Final = ((_SERVED + 2 * MAX_WORKERS) * 8 + _PAGE - 1) // _PAGE * _PAGE
 
 
 def _round_up(size: int) -> int:
@@ -165,6 +166,7 @@ class Ledger:
         view = memoryview(self._map)
         self.words = view[:_HEADER].cast("Q")
         self.served = self.words[_SERVED : _SERVED + MAX_WORKERS]
+        self.visitors = self.words[_SERVED + MAX_WORKERS : _SERVED + 2 * MAX_WORKERS]
         """Requests finished per worker number, over all its lives; one writer each."""
         self.rings = [
             Ring(

@@ -16,6 +16,7 @@ from m2serve.gateways.wsgi import Pending
 from m2serve.message import Request
 from m2serve.observe.facts import Facts
 from m2serve.transports import sheet as sheets
+from m2serve.transports.doors.channel import DoorChannel
 from m2serve.wire import mongrel2
 from m2serve.worker.streamed import wake
 
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from m2serve.gateways.wsgi import WsgiGateway
     from m2serve.message import Headers
     from m2serve.observe.access import RequestLog
-    from m2serve.transports.base import Delivery
-    from m2serve.transports.channel import Channel
+    from m2serve.transports.base import Delivery, Road
     from m2serve.transports.sheet import Sheet
 
 log = logging.getLogger("m2serve.worker")
@@ -121,8 +121,7 @@ class Cycle:
         body: Body | None = None
         try:
             if kind:
-                request = mongrel2.parse(raw)
-                body = self._bodies[kind](delivery, request)
+                request, body = self._outside(delivery)
             else:
                 request = self._parse(raw)
         except RemoteProtocolError as error:
@@ -190,9 +189,15 @@ class Cycle:
         request = Request(b"", b"", b"-", headers, b"")
         self._record(self._access, request, outcome, core, time.time() - (_now() - started) / 1e9, started, mine)
 
-    def _drained(
-        self, channel: Channel, request: Request, core: int, wall: float, started: int, outcome: Outcome
-    ) -> None:
+    def _outside(self, delivery: Delivery) -> tuple[Request, Body | None]:
+        """A request with the body that does not lie in its message, if it has one. Raises: RemoteProtocolError."""
+        raw, channel, _, kind = delivery
+        if isinstance(channel, DoorChannel):
+            return channel.request, channel.body
+        request = mongrel2.parse(raw)
+        return request, self._bodies[kind](delivery, request)
+
+    def _drained(self, channel: Road, request: Request, core: int, wall: float, started: int, outcome: Outcome) -> None:
         """An answer that went on without its thread is over. The courier's thread."""
         try:
             with self._count:
@@ -220,7 +225,7 @@ class Cycle:
         self._served[self._worker] += 1
         return self._mine
 
-    def _handle_with(self, body: Body, request: Request, channel: Channel, request_id: str) -> Outcome | Pending:
+    def _handle_with(self, body: Body, request: Request, channel: Road, request_id: str) -> Outcome | Pending:
         try:
             return self._gateway.handle(request, channel, request_id, body)
         finally:
@@ -246,12 +251,12 @@ class Cycle:
         return outcome
 
     @staticmethod
-    def _garbage(channel: Channel, error: RemoteProtocolError, raw: bytes) -> None:
+    def _garbage(channel: Road, error: RemoteProtocolError, raw: bytes) -> None:
         log.warning("bad message status=%d reason=%s size=%d head=%r", error.status, error, len(raw), raw[:60])
         Cycle._answer(channel, error.status)
 
     @staticmethod
-    def _answer(channel: Channel, status: int) -> None:
+    def _answer(channel: Road, status: int) -> None:
         try:
             if not channel.began:
                 channel.send_last(mongrel2.error_answer(status))

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from m2serve.config.postlimits import PostLimits
     from m2serve.front import Front
     from m2serve.message import Request
-    from m2serve.transports.base import Delivery
-    from m2serve.transports.channel import Channel
+    from m2serve.transports.base import Delivery, Road
 
 _WINDOW: Final = 4
 """Times ``limits.content_length``, the size of a piece, that may be on their way."""
@@ -25,7 +24,7 @@ _WINDOW: Final = 4
 class StreamedUpload:
     """A body that comes in pieces, from the first message of the request to the end of its answer."""
 
-    def __init__(self, request: Request, channel: Channel, limit: int | None, window: int, timeout: float) -> None:
+    def __init__(self, request: Request, channel: Road, limit: int | None, window: int, timeout: float) -> None:
         self._request = request
         self._channel = channel
         self.length, self.status, self.fault = _announced(request, limit)
@@ -56,7 +55,7 @@ class StreamedUpload:
         self._channel.control(upload_credits(self._request.sender, self._request.conn_id, credit))
 
 
-def wake(request: Request, channel: Channel) -> None:
+def wake(request: Request, channel: Road) -> None:
     """If *request* begins a streamed upload, let Mongrel2 notice that its connection has been closed.
 
     It waits for credit to read on, and until it has some does not look whether the connection is still there.
