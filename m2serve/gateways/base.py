@@ -77,6 +77,14 @@ class Channel(Protocol):
         Raises: ClientGone: it cannot arrive any more.
         """
 
+    @property
+    def send_file(self) -> Callable[[int, int, int], int | None] | None:
+        """Sends bytes of a file, without waiting: of descriptor, offset, size; gives how many have left, 0 at the end
+        of the file, None if there is no room now (then whoever :meth:`watch` named is called when there is).
+
+        None: files must be read. Raises: ClientGone; OSError: the file cannot be read.
+        """
+
     def close(self) -> None:
         """Close the client's connection after what was sent; does not raise if the client has gone."""
 

@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 BLOCK = 64 * 1024
 
@@ -88,6 +88,20 @@ class RestOfFile:
         if self.missing is not None:
             self.missing -= len(data)
         return data
+
+    def send(self, send_file: Callable[[int, int, int], int | None], size: int) -> int | None:
+        """Have bytes sent from the descriptor; gives how many, 0 at the end, None if there is no room.
+
+        Raises: as *send_file*.
+        """
+        if self.missing is not None:
+            size = min(size, self.missing)
+        sent = send_file(self._fd, self._at, size) if size else 0
+        if sent:
+            self._at += sent
+            if self.missing is not None:
+                self.missing -= sent
+        return sent
 
     def close(self) -> None:
         """Let go of it."""

@@ -26,6 +26,8 @@ _SHORT: Final = 0.005
 """Seconds for which a thread rather waits than leaves the end of its answer to others."""
 _PIECE: Final = 32 * 1024
 """Bytes of a message under flow control: three fill the credit, so one is written while another is acknowledged."""
+_FILE_PIECE: Final = 4 * 1024 * 1024
+"""Bytes of a file in one call, which then waits for the disk so long."""
 _LEAST: Final = 16 * 1024
 """Bytes for which it is worth to wait; each message costs a notice."""
 _PATIENCE: Final = 0.05
@@ -74,6 +76,7 @@ class Outflow:
         self._pace = Pace(means.clock)
         self._counted = channel.allowed() < UNLIMITED
         self._paced = channel.paced
+        self._send_file = None if chunked else channel.send_file
         self._spool = Spool(means.buffer, means.spool if channel.detachable else 0)
         self._file: RestOfFile | None = None
         self._lock = threading.Lock()
@@ -223,6 +226,12 @@ class Outflow:
             while not self.over:
                 if channel.gone:
                     self._drop()
+                elif self._file is not None and self._send_file is not None and not self._head and not self._spool.size:
+                    if (delay := self._pass_file(self._send_file)) == _GIVE_UP:
+                        self._break_off(f"the client has read nothing for {self._means.patience:g} s (send-timeout)")
+                        break
+                    if delay is not None:
+                        return delay
                 elif self._waits() or (self._ended and (self._head or self._chunked)):
                     size, delay = self._next()
                     if not size and delay == _GIVE_UP:
@@ -244,6 +253,23 @@ class Outflow:
             log.error("answer broken off: %s", error)
             self._break_off(f"the rest of the body cannot be read: {error.strerror or error}")
         return None
+
+    def _pass_file(self, send_file: Callable[[int, int, int], int | None]) -> float | None:
+        """Send of the file what there is room for; gives the seconds to wait for more room, GIVE_UP, or None."""
+        assert self._file is not None
+        sent = self._file.send(send_file, _FILE_PIECE)
+        if sent:
+            self.body_bytes += sent
+            self._blocked = None
+        if sent == 0 or self._file.missing == 0:
+            self.missing = self._file.missing or 0
+            self._close_file()
+        if sent is not None:
+            return None
+        now = self._means.clock()
+        if self._blocked is None:
+            self._blocked = now
+        return _GIVE_UP if 0 < self._means.patience <= now - self._blocked else _BACKSTOP
 
     def _next(self) -> tuple[int, float]:
         """How large the next message may be; 0: wait so many seconds, or GIVE_UP."""

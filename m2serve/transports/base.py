@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 DOOR: Final = 3
-"""The kind of delivery that we have read ourselves, at a door; the others are those of :mod:`m2serve.transports.card`."""
+"""The kind of delivery that we have read ourselves; the others are those of :mod:`m2serve.transports.card`."""
 
 
 class Delivery(NamedTuple):

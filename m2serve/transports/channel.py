@@ -137,6 +137,11 @@ class Channel:
     def expect(self, sink: Sink | None) -> None:
         """Where pieces of the request's body are to go; None: nowhere. Of those that get any: see MailChannel."""
 
+    @property
+    def send_file(self) -> Callable[[int, int, int], int | None] | None:
+        """Mongrel2 wants bytes."""
+        return None
+
     def close(self) -> None:
         """Close the client's connection behind what was sent."""
         if self.gone:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from m2serve.system.link import Link
-    from m2serve.transports.direct import DirectSubscription
-    from m2serve.transports.dispatched import MailSubscription
+    from m2serve.transports.kinds import Source
     from m2serve.transports.sheet import Sheet
     from m2serve.worker.cycle import Cycle
 
@@ -51,7 +50,7 @@ class Harakiri:
         link: Link,
         cycle: Cycle,
         sheet: Sheet,
-        subscriptions: Sequence[MailSubscription | DirectSubscription],
+        subscriptions: Sequence[Source],
         threads: Sequence[threading.Thread],
         *,
         patience: float,

@@ -29,12 +29,14 @@ from m2serve.transports import sheet as sheets
 from m2serve.transports.card import STREAM, UPLOAD, Card
 from m2serve.transports.direct import DirectSubscription
 from m2serve.transports.dispatched import MailRoom, MailSubscription
+from m2serve.transports.doors.subscription import DoorSubscription
 from m2serve.transports.ledger import Ledger
 from m2serve.transports.responder import Responder
 from m2serve.transports.sheet import Sheet
 from m2serve.wire.link import Verb
 from m2serve.worker import imports
 from m2serve.worker.cycle import Cycle
+from m2serve.worker.doors import open_doors
 from m2serve.worker.harakiri import Harakiri
 from m2serve.worker.loading import SIGNALS, load
 from m2serve.worker.requestlog import request_log
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from m2serve.config.settings import Settings
     from m2serve.system.link import Link
     from m2serve.transports.base import Subscription
+    from m2serve.transports.kinds import Source
     from m2serve.transports.node import NodeFds, WorkerPost
     from m2serve.worker.loading import Loaded
 
@@ -122,9 +125,8 @@ def run(
         running.total = lambda: sum(ledger.served.tolist())
     uwsgi.begin()
     identities = [uuid.uuid4() for _ in range(settings.threads)]
-    crew: socket.socket | None = None
     room: MailRoom | None = None
-    subscriptions: list[MailSubscription | DirectSubscription] = []
+    subscriptions: list[Source] = []
     threads: list[threading.Thread] = []
     service = Service(link, responders, subscriptions, threads, wake, bell)
     if settings.zeromq_direct:
@@ -132,13 +134,21 @@ def run(
         subscriptions += [
             DirectSubscription(node.endpoints, responders, service, identity, largest) for identity in identities
         ]
-    else:
+    elif node.endpoints:
         card = Card(post.card_fd, post.threads)
         bell_fds = (post.bell_read_fd, post.bell_write_fd)
         room = MailRoom(ledger, card, responders, bell_fds, node.wake_fd, service.say)
         crew = socket.socket(fileno=post.crew_worker_fd)
         subscriptions += [MailSubscription(room, core, identity) for core, identity in enumerate(identities)]
         service.join_crew(crew, room)
+    if node.doors:
+        doors = open_doors(settings, node.doors, limits, ledger.visitors, post.worker, room)
+        service.open_doors(doors)
+        mails = [one for one in subscriptions if isinstance(one, MailSubscription)]
+        subscriptions[:] = [
+            DoorSubscription(doors, mails[core] if mails else None, identity)
+            for core, identity in enumerate(identities)
+        ]
 
     if settings.thread_stacksize:
         _set_stack(settings.thread_stacksize)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from m2serve.transports.dispatched import MailRoom, MailSubscription
+    from m2serve.transports.dispatched import MailRoom
+    from m2serve.transports.doors.room import DoorRoom
+    from m2serve.transports.kinds import Source
     from m2serve.worker.harakiri import Harakiri
     from m2serve.worker.tracebacker import Tracebacker
 
@@ -47,7 +49,7 @@ class Service:
         self,
         link: Link,
         responders: list[Responder],
-        subscriptions: Sequence[MailSubscription | DirectSubscription],
+        subscriptions: Sequence[Source],
         threads: Sequence[threading.Thread],
         wake: socket.socket,
         bell: socket.socket,
@@ -57,6 +59,7 @@ class Service:
         self._subscriptions = subscriptions
         self._threads = threads
         self._room: MailRoom | None = None
+        self._doors: DoorRoom | None = None
         self._crew: socket.socket | None = None
         self._said: deque[bytes] = deque()
         """Words that the crew link had no room for."""
@@ -81,6 +84,10 @@ class Service:
         """Dispatched topology: the link to the dispatcher, before :meth:`run`."""
         crew.setblocking(False)
         self._crew, self._room = crew, room
+
+    def open_doors(self, doors: DoorRoom) -> None:
+        """There are doors, whose connections we wait for when we leave; before :meth:`run`."""
+        self._doors = doors
 
     def judge(self, harakiri: Harakiri, succeed: Callable[[int], None]) -> None:
         """Who deals with threads that are stuck, before :meth:`run`.
@@ -360,6 +367,8 @@ class Service:
         if self._stopped:
             return
         self._stopped = True
+        if self._doors is not None:
+            self._doors.stop()
         if self._room is not None:
             self._room.stop()
         else:

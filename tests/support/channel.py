@@ -25,6 +25,8 @@ class FakeChannel:
         self.credit = UNLIMITED if credit is None else credit
         self.limited = credit is not None
         self.detachable = detachable
+        self.paced = True
+        self.send_file = None
         self.asked = 0
         self.probes = 0
         self.look: Callable[[], None] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from m2serve.errors import ClientGone
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from m2serve.transports.channel import Sink
     from m2serve.transports.doors.body import Collected
     from m2serve.transports.doors.connection import Connection
+
+log = logging.getLogger("m2serve.door")
 
 _MOST: Final = 256 * 1024
 """Bytes of a streamed answer that may wait here, where nobody counts them; the rest waits where it is counted."""
@@ -109,6 +112,21 @@ class DoorChannel:
         self.send(*parts)
         return True
 
+    @property
+    def send_file(self) -> Callable[[int, int, int], int | None] | None:
+        """How files are sent from their descriptors; see :class:`m2serve.gateways.base.Channel`."""
+        return self._send_file if self._conn.sends_files else None
+
+    def _send_file(self, fd: int, at: int, size: int) -> int | None:
+        if self.gone:
+            raise ClientGone("the client has left")
+        self._asked = True
+        try:
+            return self._conn.send_file(fd, at, size)
+        except ClientGone:
+            self.gone = True
+            raise
+
     def close(self) -> None:
         """Close the connection behind what was sent."""
         self.began = True
@@ -135,7 +153,12 @@ class DoorChannel:
             if self._over or self._seized:
                 return
             self._over = True
-        conn.finish(gone=self.gone)
+        try:
+            conn.finish(gone=self.gone)
+        except Exception:
+            # the thread has other requests to run
+            log.exception("connection of door %s broken off", conn.door.name)
+            conn.close()
 
     # -- a thread that is stuck; the service thread's ----------------------------------------------------------------
 

@@ -13,7 +13,9 @@ What the poll reports meanwhile is noted (*pending*), and looked at when the con
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -41,6 +43,8 @@ _now = time.monotonic
 _new = tuple.__new__
 
 _READ: Final = 64 * 1024
+_BROKEN: Final = (errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH)
+"""The socket's faults, where a file may have some, too."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LINGER: Final = 2.0
 """Seconds for a client to notice that its connection has ended, before what it still sends makes the kernel reset it,
@@ -88,6 +92,7 @@ class Connection:
         "polled",
         "spoke",
         "state",
+        "waits_to_send",
     )
 
     def __init__(self, room: DoorRoom, door: Door, pipe: Pipe, codec: Codec, number: int) -> None:
@@ -112,6 +117,8 @@ class Connection:
         self.polled = False
         """The poll knows it."""
         self.keep = False
+        self.waits_to_send = False
+        """Whoever sends a file wants to hear when there is room."""
         self.channel: DoorChannel | None = None
         self.deadline = _now() + door.head_timeout
         self.spoke = 0
@@ -127,8 +134,13 @@ class Connection:
 
     @property
     def waits(self) -> bool:
-        """Whether bytes wait for the client to read."""
-        return bool(self._waiting)
+        """Whether something waits for the client to read."""
+        return bool(self._waiting) or self.waits_to_send
+
+    @property
+    def sends_files(self) -> bool:
+        """Whether a file may leave as it is."""
+        return self.door.tls is None and self.door.protocol != "fastcgi"
 
     # -- reading; whoever holds it ---------------------------------------------------------------------------------
 
@@ -328,10 +340,29 @@ class Connection:
         with self.lock:
             return sum(map(len, self._waiting))
 
+    def send_file(self, fd: int, at: int, size: int) -> int | None:
+        """See :class:`m2serve.gateways.base.Channel`."""
+        with self.lock:
+            if self.state is State.CLOSED:
+                raise ClientGone("the client has left")
+            try:
+                if not self._waiting:
+                    return os.sendfile(self.fd, fd, at, size)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                if error.errno in _BROKEN:
+                    raise ClientGone(f"the client has left: {error.strerror}") from None
+                raise
+            self.waits_to_send = True
+            self._room.wants_room(self)
+            return None
+
     def flush(self) -> bool:
         """The socket has room again; whether the connection is the caller's now, its request being over."""
         channel, waiting = self.channel, self._waiting
         with self.lock:
+            self.waits_to_send = False
             try:
                 while waiting:
                     parts = [waiting[i] for i in range(min(16, len(waiting)))]

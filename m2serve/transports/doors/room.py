@@ -211,7 +211,7 @@ class DoorRoom:
         for fd, mask in self._epoll.poll(timeout, _EVENTS):
             conn = self._conns.get(fd)
             if conn is not None:
-                self._happened(conn, mask)
+                self._look_after(conn, mask)
             elif fd in self._entrances:
                 self._accept(self._entrances[fd])
             elif fd == self._poke:
@@ -240,6 +240,14 @@ class DoorRoom:
                 self._epoll.register(fd, select.EPOLLIN)
             else:
                 self._epoll.unregister(fd)
+
+    def _look_after(self, conn: Connection, mask: int) -> None:
+        try:
+            self._happened(conn, mask)
+        except Exception:
+            # one of our mistakes must not cost more than the connection that met it
+            log.exception("connection of door %s broken off", conn.door.name)
+            conn.close()
 
     def _happened(self, conn: Connection, mask: int) -> None:
         free = False
@@ -289,8 +297,12 @@ class DoorRoom:
         conn = Connection(self, door, pipe, entrance.codec(peer), self._number)
         self._conns[conn.fd] = conn
         self._visitors[self._mine] = len(self._conns) + 1
-        if conn.read():
-            self._queue.append(conn)
+        try:
+            if conn.read():
+                self._queue.append(conn)
+        except Exception:
+            log.exception("connection of door %s broken off", door.name)  # as in _look_after
+            conn.close()
 
     def _has_more_than_others(self) -> bool:
         """Whether another worker should take the next connection, which may stay for long."""

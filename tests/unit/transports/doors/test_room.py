@@ -1,0 +1,314 @@
+"""Connections, threads, and who leads: real sockets, a protocol of lines."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.doorman import Doorman, receive, receive_all
+from support.server import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from m2serve.message import Request
+
+BIG = 8 * 1024 * 1024
+"""More than the buffers of a connection on loopback take."""
+
+
+@pytest.fixture
+def open_door() -> Iterator[Callable[..., Doorman]]:
+    opened: list[Doorman] = []
+
+    def start(serve: Callable[[Any, Any], Any], threads: int = 2, **rest: Any) -> Doorman:
+        opened.append(Doorman(serve, threads, **rest))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.stop()
+
+
+def echo(request: Request, channel: Any) -> None:
+    body = request.body if channel.body is None else channel.body.input.read()
+    channel.send_last(b"%b=%d:" % (request.path, len(body)), body, b"\n")
+
+
+def test_requests_of_a_connection_are_answered_in_order(open_door: Callable[..., Doorman]) -> None:
+    door = open_door(echo, 4)
+    with door.connect() as client:
+        client.sendall(b"/a 0\n/b 3\nabc/c 0\n")
+        assert receive(client, 19) == b"/a=0:\n/b=3:abc\n/c=0:\n"[:19]
+        receive(client, 2)
+        client.sendall(b"/d 0\n")
+        assert receive(client, 6) == b"/d=0:\n"
+
+
+def test_a_request_may_come_byte_by_byte(open_door: Callable[..., Doorman]) -> None:
+    door = open_door(echo)
+    with door.connect() as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in b"/a 2\nxy":
+            client.sendall(bytes([byte]))
+        assert receive(client, 8) == b"/a=2:xy\n"
+
+
+def test_the_client_is_asked_for_the_body_it_holds_back(open_door: Callable[..., Doorman]) -> None:
+    door = open_door(echo)
+    with door.connect() as client:
+        client.sendall(b"/a 2 continue\n")
+        assert receive(client, 25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"xy")
+        assert receive(client, 8) == b"/a=2:xy\n"
+
+
+def test_a_body_of_unknown_length_gets_one(open_door: Callable[..., Doorman]) -> None:
+    seen: list[Request] = []
+
+    def look(request: Request, channel: Any) -> None:
+        seen.append(request)
+        echo(request, channel)
+
+    door = open_door(look)
+    with door.connect() as client:
+        client.sendall(b"/a ?\nxyz.\n")
+        assert receive(client, 9) == b"/a=3:xyz\n"
+    assert seen[0].headers[b"content-length"] == b"3"
+    assert b"transfer-encoding" not in seen[0].headers
+
+
+def test_a_large_body_waits_in_a_file(open_door: Callable[..., Doorman]) -> None:
+    kinds: list[bool] = []
+
+    def look(request: Request, channel: Any) -> None:
+        kinds.append(channel.body is None)
+        echo(request, channel)
+
+    door = open_door(look, policy={"memory": 1000})
+    with door.connect() as client:
+        client.sendall(b"/a 1000\n" + bytes(1000) + b"/a 300000\n" + bytes(300000))
+        assert len(receive(client, 8 + 1001 + 10 + 300001)) == 8 + 1001 + 10 + 300001
+    assert kinds == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("said", "answered"),
+    [(b"/a 11\n", b"413"), (b"/a ?\n0123456789x", b"413"), (b"junk\n", b"400"), (b"/" * 200, b"431")],
+)
+def test_what_is_refused_is_answered_and_ends(open_door: Callable[..., Doorman], said: bytes, answered: bytes) -> None:
+    door = open_door(echo, limit=10)
+    with door.connect() as client:
+        client.sendall(said)
+        assert receive_all(client).startswith(b"HTTP/1.1 " + answered)
+    assert door.room.refusals == 1
+
+
+def test_a_refusal_reaches_a_client_that_sends_on(open_door: Callable[..., Doorman]) -> None:
+    """Closed at once, the kernel would reset the connection, and the client never see the answer."""
+    door = open_door(echo, limit=10)
+    with door.connect() as client:
+        client.sendall(b"/a 200000\n")
+        client.sendall(bytes(200_000))
+        assert receive_all(client).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize("said", [b"/a", b"/a 10\nabc"])
+def test_slow_requests_are_given_up(open_door: Callable[..., Doorman], said: bytes) -> None:
+    door = open_door(echo, head_timeout=0.2, body_timeout=0.2)
+    with door.connect() as client:
+        client.sendall(said)
+        assert receive_all(client).startswith(b"HTTP/1.1 408")
+
+
+def test_who_says_nothing_is_left(open_door: Callable[..., Doorman]) -> None:
+    door = open_door(echo, head_timeout=0.2, keepalive=0.3)
+    with door.connect() as silent, door.connect() as served:
+        served.sendall(b"/a 0\n")
+        assert receive_all(served) == b"/a=0:\n"
+        assert receive_all(silent) == b""
+
+
+def test_a_mistake_of_ours_costs_one_connection(open_door: Callable[..., Doorman]) -> None:
+    door = open_door(echo, 1)
+    with door.connect() as one, door.connect() as other:
+        one.sendall(b"bug\n")
+        assert receive_all(one) == b""
+        other.sendall(b"/a 0\n")
+        assert receive(other, 6) == b"/a=0:\n"
+
+
+def test_a_slow_reader_holds_no_thread(open_door: Callable[..., Doorman]) -> None:
+    def serve(request: Request, channel: Any) -> None:
+        channel.send_last(bytes(BIG) if request.path == b"/big" else b"small\n")
+
+    door = open_door(serve, 1)
+    with door.connect() as slow, door.connect() as quick:
+        slow.sendall(b"/big 0\n/small 0\n")
+        slow.recv(1)
+        for _ in range(3):
+            quick.sendall(b"/a 0\n")
+            assert receive(quick, 6) == b"small\n"
+        assert len(receive(slow, BIG - 1)) == BIG - 1
+        assert receive(slow, 6) == b"small\n"
+
+
+def test_a_reader_that_never_reads_is_left(open_door: Callable[..., Doorman]) -> None:
+    door = open_door(lambda _, channel: channel.send_last(bytes(BIG)), policy={"patience": 0.2})
+    with door.connect() as client:
+        client.sendall(b"/big 0\n")
+        client.recv(1)
+        wait_until(lambda: not door.room._conns, 20, "it is closed")
+
+
+def test_one_slow_request_holds_up_nobody(open_door: Callable[..., Doorman]) -> None:
+    go = threading.Event()
+
+    def serve(request: Request, channel: Any) -> None:
+        if request.path == b"/slow":
+            assert go.wait(20)
+        echo(request, channel)
+
+    door = open_door(serve, 2)
+    with door.connect() as slow, door.connect() as quick:
+        slow.sendall(b"/slow 0\n")
+        for _ in range(20):
+            quick.sendall(b"/a 0\n")
+            assert receive(quick, 6) == b"/a=0:\n"
+        go.set()
+        assert receive(slow, 9) == b"/slow=0:\n"
+
+
+def test_while_all_threads_work_bodies_come_and_answers_go(open_door: Callable[..., Doorman]) -> None:
+    go, busy = threading.Event(), threading.Semaphore(0)
+
+    def serve(request: Request, channel: Any) -> None:
+        if request.path == b"/slow":
+            busy.release()
+            assert go.wait(20)
+        channel.send_last(bytes(BIG) if request.path == b"/big" else b"done\n")
+
+    door = open_door(serve, 2)
+    with door.connect() as reader, door.connect() as writer, door.connect() as one, door.connect() as two:
+        reader.sendall(b"/big 0\n")
+        reader.recv(1)
+        writer.sendall(b"/a %d\n" % BIG)
+        one.sendall(b"/slow 0\n")
+        two.sendall(b"/slow 0\n")
+        assert busy.acquire(timeout=20) and busy.acquire(timeout=20)
+        assert len(receive(reader, BIG - 1)) == BIG - 1
+        writer.sendall(bytes(BIG))
+        assert not go.is_set()
+        go.set()
+        for client in (writer, one, two):
+            assert receive(client, 5) == b"done\n"
+
+
+def test_slow_requests_use_all_threads(open_door: Callable[..., Doorman]) -> None:
+    together = threading.Barrier(4)
+
+    def serve(request: Request, channel: Any) -> None:
+        together.wait(20)
+        channel.send_last(b"ok\n")
+
+    door = open_door(serve, 4)
+    clients = [door.connect() for _ in range(4)]
+    for _ in range(3):
+        for client in clients:
+            client.sendall(b"/a 0\n")
+        assert [receive(client, 3) for client in clients] == [b"ok\n"] * 4
+    for client in clients:
+        client.close()
+
+
+def test_a_client_that_leaves_costs_nothing(open_door: Callable[..., Doorman]) -> None:
+    arrived, left = threading.Semaphore(0), threading.Semaphore(0)
+
+    def serve(request: Request, channel: Any) -> None:
+        arrived.release()
+        assert left.acquire(timeout=20)
+        wait_until(lambda: not channel.connected(), 20, "it is seen to have left")
+        for _ in range(1000):
+            channel.send(bytes(10_000))
+
+    door = open_door(serve, 1)
+    client = door.connect()
+    client.sendall(b"/a 0\n")
+    assert arrived.acquire(timeout=20)
+    client.close()
+    left.release()
+    wait_until(lambda: door.lost == 1 and not door.room._conns, 20, "its request is over")
+
+
+def test_those_who_say_nothing_make_room(open_door: Callable[..., Doorman]) -> None:
+    door = open_door(echo, policy={"connections": 8})
+    idle = [door.connect() for _ in range(8)]
+    wait_until(lambda: len(door.room._conns) == 8, 20, "all are accepted")
+    with door.connect() as client:
+        client.sendall(b"/a 0\n")
+        assert receive(client, 6) == b"/a=0:\n"
+    for sock in idle:
+        sock.close()
+
+
+def test_a_door_that_closes_finishes_what_has_begun() -> None:
+    go, busy = threading.Event(), threading.Event()
+
+    def serve(request: Request, channel: Any) -> None:
+        busy.set()
+        if request.path == b"/slow":
+            assert go.wait(20)
+        channel.send_last(b"HTTP/1.1 200 OK\r\nX: y\r\n\r\n", b"ok\n")
+
+    door = Doorman(serve, 2)
+    with door.connect() as slow, door.connect() as idle, door.connect() as late:
+        slow.sendall(b"/slow 0\n")
+        assert busy.wait(20)
+        wait_until(lambda: len(door.room._conns) == 3, 20, "all are accepted")
+        door.room.stop()
+        late.sendall(b"/late 0\n")
+        assert receive_all(late) == b"HTTP/1.1 200 OK\r\nX: y\r\nConnection: close\r\n\r\nok\n"
+        assert receive_all(idle) == b""
+        go.set()
+        assert receive_all(slow) == b"HTTP/1.1 200 OK\r\nX: y\r\nConnection: close\r\n\r\nok\n"
+    for thread in door.threads:
+        thread.join(20)
+    assert door.room.over and not any(thread.is_alive() for thread in door.threads)
+    door.listener.detach()
+
+
+def test_many_clients_at_once(open_door: Callable[..., Doorman]) -> None:
+    door = open_door(echo, 4)
+    wrong: list[bytes] = []
+
+    def client(number: int) -> None:
+        with door.connect() as sock:
+            for turn in range(50):
+                body = b"%d.%d" % (number, turn) * (turn * 20)
+                said = b"/%d %d\n" % (number, len(body)) + body
+                sock.sendall(said)
+                expected = b"/%d=%d:" % (number, len(body)) + body + b"\n"
+                if (answer := receive(sock, len(expected))) != expected:
+                    wrong.append(answer[:80])
+
+    clients = [threading.Thread(target=client, args=(number,)) for number in range(16)]
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join(50)
+    assert not wrong and not any(one.is_alive() for one in clients)
+
+
+def test_an_idle_door_costs_no_time(open_door: Callable[..., Doorman]) -> None:
+    door = open_door(echo)
+    with door.connect() as client:
+        client.sendall(b"/a 0\n")
+        receive(client, 6)
+    wait_until(lambda: not door.room._conns and door.room._resting, 20, "all rests")
+    before, began = time.process_time(), time.monotonic()
+    while time.monotonic() - began < 0.5:
+        time.sleep(0.1)
+    assert time.process_time() - before < 0.1
