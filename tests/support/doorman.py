@@ -74,6 +74,9 @@ class Lines:
     def next(self) -> None:
         self.idle = not self._data
 
+    def reply(self) -> bytes:
+        return b""
+
     def answer(self, parts: Sequence[bytes]) -> Sequence[bytes]:
         return parts
 

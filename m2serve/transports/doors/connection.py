@@ -23,7 +23,6 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from m2serve.errors import ClientGone, RemoteProtocolError
-from m2serve.message import Request
 from m2serve.transports.doors.body import Collected
 from m2serve.transports.doors.channel import DoorChannel
 from m2serve.transports.doors.wheel import NEVER
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from m2serve.door import Door
+    from m2serve.message import Request
     from m2serve.transports.doors.pipe import Pipe
     from m2serve.transports.doors.room import DoorRoom
     from m2serve.wire.door import Codec, Head
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("m2serve.door")
 
 _now = time.monotonic
-_new = tuple.__new__
 
 _READ: Final = 64 * 1024
 _BROKEN: Final = (errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH)
@@ -184,6 +183,8 @@ class Connection:
         try:
             if self._head is None:
                 head = codec.head()
+                if reply := codec.reply():
+                    self._write([reply])
                 if head is None:
                     if self.state is State.IDLE and not codec.idle:
                         self.state = State.HEAD
@@ -211,6 +212,8 @@ class Connection:
         assert body is not None and head is not None
         if data := codec.body():
             body.add(data)
+        if reply := codec.reply():
+            self._write([reply])
         if not codec.ended:
             self._expire_in(self.door.body_timeout)
             return False
@@ -227,12 +230,12 @@ class Connection:
 
     def _complete(self, head: Head, request: Request, body: bytes) -> None:
         """A request is there: from now on the connection is its own."""
-        sender, _, path, headers, _, key, variables = request
-        complete: Request = _new(Request, (sender, b"%d" % self.number, path, headers, body, key, variables))
+        if body:
+            request = request._replace(body=body, key=b"")
         self.keep = head.keep and self.door.keepalive > 0
         self.state = State.BUSY
         self.deadline = NEVER
-        self.channel = DoorChannel(self, complete, self._body)
+        self.channel = DoorChannel(self, request, self._body)
         self._head = None
 
     def let_go(self) -> bool:
@@ -277,6 +280,8 @@ class Connection:
             self._body = None
         self._broken = True
         try:
+            if reply := self._codec.reply():
+                self._write([reply])
             if status:
                 self._write([*self._codec.answer([error_answer(status)]), self._codec.end()])
         except ClientGone:

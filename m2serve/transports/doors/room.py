@@ -78,6 +78,7 @@ class _Entrance(NamedTuple):
     sock: socket.socket
     codec: CodecFactory
     context: Callable[[], ssl.SSLContext] | None
+    sender: bytes
 
 
 class DoorRoom:
@@ -132,7 +133,7 @@ class DoorRoom:
         """Accept at that door, too. Args: context: of TLS, asked for each connection."""
         sock = socket.socket(door.family, socket.SOCK_STREAM, fileno=door.fd)
         sock.setblocking(False)
-        self._entrances[sock.fileno()] = _Entrance(door, sock, codec, context)
+        self._entrances[sock.fileno()] = _Entrance(door, sock, codec, context, door.protocol.encode("ascii"))
 
     def start(self) -> None:
         """Begin, in the worker that serves."""
@@ -237,7 +238,9 @@ class DoorRoom:
         self._visitors[self._mine] = len(self._conns) + 1 if wanted or not self.draining else 0
         for fd in self._entrances:
             if wanted:
-                self._epoll.register(fd, select.EPOLLIN)
+                # Exclusive: the kernel wakes one worker for a connection, of those that wait. That one accepts it at
+                # once, or comes back to it after a moment.
+                self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
             else:
                 self._epoll.unregister(fd)
 
@@ -289,11 +292,10 @@ class DoorRoom:
             log.error("tls failed door=%s: %s", door.name, error)
             sock.close()
             return
-        peer = Peer(local=door.local, tls=door.tls is not None)
-        if door.family != socket.AF_UNIX:
-            host, port = cast("tuple[str, int]", address[:2])
-            peer = peer._replace(address=_plain(host), port=port)
+        host, port = address[:2] if door.family != socket.AF_UNIX else ("", 0)
         self._number += 1
+        sender, number = entrance.sender, b"%d" % self._number
+        peer = Peer(_plain(host), port, door.tls is not None, door.local, sender, number)
         conn = Connection(self, door, pipe, entrance.codec(peer), self._number)
         self._conns[conn.fd] = conn
         self._visitors[self._mine] = len(self._conns) + 1
@@ -432,7 +434,9 @@ class DoorRoom:
                 if self._wake(len(self._queue)):
                     continue
             elif self._lead.locked():
-                return
+                if self._turns == turns:
+                    return
+                continue
             if self._turns == turns and not self._wake(1) and self._lead.acquire(blocking=False):
                 self._lead_aside()
 
@@ -470,4 +474,6 @@ class DoorRoom:
 
 def _plain(host: str) -> bytes:
     """The address as text; one of IPv4 that came by a socket of IPv6 as what it is."""
-    return host.removeprefix("::ffff:").partition("%")[0].encode("ascii")
+    if ":" in host:
+        host = host.removeprefix("::ffff:").partition("%")[0]
+    return host.encode("ascii")
