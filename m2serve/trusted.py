@@ -22,7 +22,7 @@ class Trusted:
         everybody: whoever it is.
     """
 
-    __slots__ = ("_everybody", "_hosts", "_networks", "_unix")
+    __slots__ = ("_everybody", "_hosts", "_networks", "_text", "_unix")
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Trusted:
                 self._networks.append(network)
         self._unix = unix
         self._everybody = everybody
+        self._text = ""
 
     @classmethod
     def parse(cls, text: str) -> Trusted:
@@ -55,7 +56,19 @@ class Trusted:
                     networks.append(ipaddress.ip_network(word))
                 except ValueError as error:
                     raise ConfigError(f"{text!r}: {error}: expected {_EXPECTED}") from None
-        return cls(networks, unix="unix" in words, everybody="*" in words)
+        made = cls(networks, unix="unix" in words, everybody="*" in words)
+        made._text = ",".join(words)
+        return made
+
+    def __str__(self) -> str:
+        """As it was written."""
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Trusted) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
 
     def trusts(self, address: bytes) -> bool:
         """Whether the word of the peer at *address* counts; empty: it came by a Unix socket."""

@@ -9,6 +9,7 @@ from m2serve.config.addresses import SocketAddress, TlsAddress
 from m2serve.config.option import option
 from m2serve.config.socket_values import KEEP_ALIVE, POST_BUFFERING, KeepAlive, Owner, PostBuffering, SocketMode
 from m2serve.ids import Bytes, Seconds
+from m2serve.trusted import Trusted
 
 _ADDRESS = "[HOST]:PORT|PATH|@NAME|fd://N|=N"
 
@@ -89,8 +90,8 @@ class SocketsGroup:
         "How much of a body waits in memory until it has all come; the rest waits in a temporary file.",
         metavar="BYTES",
     )
-    forwarded_allow_ips: str = option(
-        "127.0.0.1,::1",
+    forwarded_allow_ips: Trusted = option(
+        Trusted.parse("127.0.0.1,::1"),
         "Who is believed what X-Forwarded-For and X-Forwarded-Proto say: addresses and networks, unix for Unix "
         "sockets, * for everybody.",
         metavar="ADDRESSES",

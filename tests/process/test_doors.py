@@ -1,0 +1,78 @@
+"""Requests by HTTP, without any web server in front."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.http import Connection, get
+from support.server import APPS, Server, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def serve_http(start_server: Callable[..., Server]) -> Callable[..., tuple[Server, tuple[str, int]]]:
+    """A server with a door for HTTP, at a port of the kernel's choice."""
+
+    def start(*options: str, module: str = "probe", workers: int = 1) -> tuple[Server, tuple[str, int]]:
+        args = ["--pythonpath", str(APPS), "--module", module, "--http", "127.0.0.1:0"]
+        server = start_server(*args, "-p", str(workers), *options)
+        server.wait_ready(workers, PATIENCE)
+        port = server.wait_log(r"http door at 127\.0\.0\.1:(\d+)", PATIENCE)[1]
+        return server, ("127.0.0.1", int(port))
+
+    return start
+
+
+def test_it_serves(serve_http: Callable[..., Any]) -> None:
+    server, address = serve_http("--threads", "4", workers=2)
+    with Connection(address) as connection:
+        for _ in range(3):
+            assert connection.request("/").status == 200
+        assert connection.request("/", method="POST", body=bytes(200_000)).status == 200
+    assert server.stop(PATIENCE) == 0
+
+
+def test_no_reload_costs_a_request(serve_http: Callable[..., Any]) -> None:
+    server, address = serve_http("--threads", "4", workers=2)
+    over = threading.Event()
+    served: list[int] = []
+    broken: list[BaseException] = []
+
+    def client(kept: bool) -> None:
+        with ExitStack() as stack:
+            connection: Connection | None = None
+            try:
+                while not over.is_set():
+                    connection = connection or stack.enter_context(Connection(address))
+                    headers = () if kept else (("Connection", "close"),)
+                    answer = connection.request("/", headers=headers)
+                    served.append(answer.status)
+                    if "close" in answer.all("connection"):
+                        connection.close()
+                        connection = None
+            except BaseException as error:
+                broken.append(error)
+
+    clients = [threading.Thread(target=client, args=(kept,), daemon=True) for kept in (True, True, False, False)]
+    for one in clients:
+        one.start()
+    for _ in range(3):
+        before, mark = len(served), server.mark()
+        os.kill(server.process.pid, signal.SIGHUP)
+        server.wait_log("all 2 workers ready", PATIENCE, after=mark)
+        wait_until(lambda before=before: len(served) > before + 50, PATIENCE, "clients go on")
+    over.set()
+    for one in clients:
+        one.join(PATIENCE)
+    assert not broken
+    assert set(served) == {200}
+    assert get(address).status == 200
