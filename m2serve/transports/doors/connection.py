@@ -49,8 +49,10 @@ _LINGER: Final = 2.0
 """Seconds for a client to notice that its connection has ended, before what it still sends makes the kernel reset it,
 and with that lose our last words."""
 _LINGER_BYTES: Final = 1024 * 1024
-FAREWELL: Final = 0.5
+FAREWELL: Final = 1.0
 """Seconds in which an idle connection may bring one more request while its worker leaves."""
+_FIRST_WORD: Final = 3.0
+"""The same for one that was made and has not said anything: whoever made it has something to say."""
 
 
 class State(Enum):
@@ -121,6 +123,10 @@ class Connection:
         self.channel: DoorChannel | None = None
         self.deadline = _now() + door.head_timeout
         self.spoke = 0
+
+    def hurry(self, now: float) -> None:
+        """Its worker leaves, and it is idle."""
+        self.deadline = min(self.deadline, now + (FAREWELL if self._served else _FIRST_WORD))
 
     @property
     def leaving(self) -> bool:

@@ -23,7 +23,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from m2serve.transports.doors.connection import FAREWELL, Connection, State
+from m2serve.transports.doors.connection import Connection, State
 from m2serve.transports.doors.pipe import PlainPipe, TlsPipe
 from m2serve.transports.doors.wheel import Wheel
 from m2serve.wire.door import Peer
@@ -462,7 +462,7 @@ class DoorRoom:
             self.draining = True
             for conn in list(self._conns.values()):
                 if conn.state is State.IDLE and not conn.held:
-                    conn.deadline = now + FAREWELL
+                    conn.hurry(now)
         self._stop_waiting()
 
     def _end(self) -> None:
