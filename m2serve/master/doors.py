@@ -19,18 +19,23 @@ from m2serve.config.addresses import SocketAddress
 from m2serve.door import Door
 from m2serve.errors import ConfigError
 from m2serve.master.heritage import LeftDoor
-from m2serve.system import listen
+from m2serve.system import listen, secrets
 from m2serve.system.listen import Manner
+from m2serve.system.privileges import Privileges
+from m2serve.transports.doors.tls import context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from m2serve.config.doors import Wanted
     from m2serve.config.settings import Settings
+    from m2serve.door import Tls
     from m2serve.system.activation import Activated
     from m2serve.system.listen import Inode
 
 log = logging.getLogger("m2serve.master")
+
+_UNCHANGED = Privileges()
 
 
 class Held(NamedTuple):
@@ -42,6 +47,8 @@ class Held(NamedTuple):
     path: str = ""
     """The file that is ours to remove."""
     inode: Inode | None = None
+    secrets: tuple[int, ...] = ()
+    """Descriptors of copies of its certificate's files, where workers cannot read those."""
 
 
 @dataclass
@@ -49,12 +56,12 @@ class Doors:
     """All of them, from `open` or `take_over` to `close`.
 
     Args:
-        own: gives a file to whom the processes become.
+        rights: whom the processes become.
         activated: what a service manager has left open.
     """
 
     settings: Settings
-    own: Callable[[str], None] | None = None
+    rights: Privileges = _UNCHANGED
     activated: Sequence[Activated] = ()
     held: list[Held] = field(default_factory=list)
 
@@ -62,21 +69,26 @@ class Doors:
     def doors(self) -> tuple[Door, ...]:
         return tuple(one.door for one in self.held)
 
+    @property
+    def secrets(self) -> tuple[int, ...]:
+        """What workers need besides."""
+        return tuple(fd for one in self.held for fd in one.secrets)
+
     def open(self) -> None:
         """Raises: ConfigError: one cannot be had; names the option's place."""
         rest = self._adopted()
         for one in plans.wanted(self.settings):
+            found = next((sock for sock in rest if _is_at(sock, one.address)), None)
             try:
-                found = next((sock for sock in rest if _is_at(sock, one.address)), None)
-                if found is not None:
-                    rest.remove(found)
-                    self._hold(one, found, "left by the service manager")
-                else:
-                    self._hold(one, self._bound(one), "")
+                self._add(one, found)
             except ConfigError as error:
+                for sock in rest:
+                    sock.close()
                 raise ConfigError(f"{one.origin}: {one.address}: {error}") from error
+            if found is not None:
+                rest.remove(found)
         for sock in rest:
-            self._hold(self._unnamed(), sock, "left by the service manager")
+            self._add(self._unnamed(), sock)
 
     def take_over(self, left: Sequence[LeftDoor]) -> None:
         """Go on where another master listened. What the settings do not want any more is closed; what they want anew
@@ -98,23 +110,25 @@ class Doors:
         for row in rest:
             # Tests wait for this line.
             log.info("nobody is to listen at %s any more", row.address)
-            os.close(row.fd)
+            for fd in (row.fd, *row.secrets):
+                os.close(fd)
             if self.settings.vacuum:
                 listen.remove(row.path, row.inode)
         for one in new:
             try:
-                self._hold(one, self._bound(one), "")
+                self._add(one)
             except ConfigError as error:
                 log.error("upgrade: %s: %s: %s", one.origin, one.address, error)
 
     def leave(self) -> tuple[LeftDoor, ...]:
         """For the program that goes on."""
-        return tuple(LeftDoor(one.address, one.door.fd, one.path, one.inode) for one in self.held)
+        return tuple(LeftDoor(one.address, one.door.fd, one.path, one.inode, one.secrets) for one in self.held)
 
     def close(self) -> None:
         """Listen no more; with vacuum no file is left that nobody has bound anew."""
         for one in self.held:
-            os.close(one.door.fd)
+            for fd in (one.door.fd, *one.secrets):
+                os.close(fd)
             if self.settings.vacuum and not listen.remove(one.path, one.inode):
                 log.warning("vacuum: this user cannot remove %s, which the next start will do", one.path)
         self.held.clear()
@@ -138,23 +152,51 @@ class Doors:
             return listen.adopt(one.address.fd, self._manner(one))
         return listen.listen(one.address, self._manner(one))
 
-    def _hold(self, one: Wanted, sock: socket.socket, how: str) -> None:
-        ours = one.address.is_file and not how
+    def _add(self, one: Wanted, found: socket.socket | None = None) -> None:
+        """Listen there, or go on with what a service manager has left. Raises: ConfigError: it cannot be had."""
+        one, kept = self._readable(one)
+        try:
+            sock = found or self._bound(one)
+        except ConfigError:
+            for fd in kept:
+                os.close(fd)
+            raise
+        ours = one.address.is_file and found is None
         held = Held(
             self._door(one, sock),
             "" if one.address == SocketAddress() else str(one.address),
             one.address.path if ours else "",
             listen.inode(one.address.path) if ours else None,
+            kept,
         )
-        self._note(held, how)
+        self._note(held, "left by the service manager" if found is not None else "")
         sock.detach()
 
     def _go_on(self, one: Wanted, row: LeftDoor) -> None:
         sock = socket.socket(fileno=row.fd)
         sock.listen(self.settings.listen)
-        held = Held(self._door(one, sock), row.address, row.path, row.inode)
+        kept = row.secrets
+        if one.tls is not None and kept and not all(os.access(path, os.R_OK) for path in _files(one.tls)):
+            one = one._replace(tls=_copied(one.tls, kept))
+        else:
+            for fd in kept:
+                os.close(fd)
+            kept = ()
+        held = Held(self._door(one, sock), row.address, row.path, row.inode, kept)
         self._note(held, "inherited")
         sock.detach()
+
+    def _readable(self, one: Wanted) -> tuple[Wanted, tuple[int, ...]]:
+        """With a certificate that workers can read: in uWSGI it is root who does. Raises: ConfigError: it is none."""
+        if one.tls is None:
+            return one, ()
+        context(one.tls)
+        if not self.rights or secrets.can_read(self.rights, _files(one.tls)):
+            return one, ()
+        kept = tuple(secrets.keep(path) for path in _files(one.tls))
+        # Tests wait for this line.
+        log.info("%s: read as root and kept in memory: a new one counts after a restart", one.tls.certificate)
+        return one._replace(tls=_copied(one.tls, kept)), kept
 
     def _note(self, held: Held, how: str) -> None:
         self.held.append(held)
@@ -201,8 +243,7 @@ class Doors:
         """Raises: ConfigError: there is nobody of that name."""
         owner = self.settings.chown_socket
         if owner is None:
-            if self.own is not None:
-                self.own(path)
+            self.rights.own(path)
             return
         place = f"chown-socket = {owner} ({self.settings.origin('chown_socket')})"
         uid = _number(owner.user, lambda name: pwd.getpwnam(name).pw_uid, place)
@@ -211,6 +252,16 @@ class Doors:
             os.chown(path, uid, gid, follow_symlinks=False)
         except PermissionError:
             log.warning("%s: only root can give away %s", place, path)
+
+
+def _files(tls: Tls) -> list[str]:
+    return [path for path in (tls.certificate, tls.key, tls.client_ca) if path]
+
+
+def _copied(tls: Tls, kept: Sequence[int]) -> Tls:
+    """The same certificate; *kept* are its `_files`."""
+    certificate, key, *client_ca = map(secrets.path_of, kept)
+    return tls._replace(certificate=certificate, key=key, client_ca="".join(client_ca))
 
 
 def _number(text: str, look: Callable[[str], int], place: str) -> int:

@@ -172,6 +172,8 @@ class LeftDoor:
     path: str = ""
     inode: tuple[int, int] | None = None
     """Of the file at *path*, when it was bound."""
+    secrets: tuple[int, ...] = ()
+    """Descriptors of copies of its certificate's files."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ class Heritage:
             yield from (fd for fd in (child.link_fd, child.output_fd) if fd >= 0)
         yield from (spec.lock_fd for spec in self.daemons if spec.lock_fd >= 0)
         yield from (listener.fd for listener in self.listeners)
-        yield from (door.fd for door in self.doors)
+        yield from (fd for door in self.doors for fd in (door.fd, *door.secrets))
         if self.fifo is not None:
             yield self.fifo.fd
 

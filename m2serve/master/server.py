@@ -132,7 +132,7 @@ class Server:
         commands = Commands(settings, board, pidfiles, bound(settings))
         fifo = Fifo(settings.master_fifo, commands, own)
         listeners = _listeners(settings, self._hooks, own)
-        doors = Doors(settings, self._rights.own, self._activated)
+        doors = Doors(settings, self._rights, self._activated)
         service = Service(board, Notifier.take(os.environ, os.getpid()))
         daemons: tuple[DaemonSpec, ...] = ()
         node: NodeFds | None = None
@@ -151,7 +151,7 @@ class Server:
                 node = restore_node(left, known)
                 if node.ring_size != settings.request_buffer:
                     log.warning("request-buffer stays %d until a restart", node.ring_size)
-            node.doors = doors.doors
+            node.doors, node.secrets = doors.doors, doors.secrets
             board.doors = bool(node.doors)
             if not known and not node.doors:
                 raise ConfigError("nowhere to take requests from: no socket was left to us")

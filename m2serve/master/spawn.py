@@ -99,7 +99,7 @@ class Spawner:
         return self._fork_linked(f"nursery {number}", keep, run)
 
     def _doors(self) -> list[int]:
-        return [door.fd for door in self.node.doors]
+        return [*(door.fd for door in self.node.doors), *self.node.secrets]
 
     def program(self, program: Program) -> tuple[Pid, int]:
         """Run a program; returns the read end of its output."""

@@ -114,6 +114,8 @@ class NodeFds:
     """What is known of the Mongrel2 behind each endpoint; by default nothing."""
     doors: tuple[Door, ...] = ()
     """Sockets that workers accept from. The master owns the descriptors; `close` leaves them alone."""
+    secrets: tuple[int, ...] = ()
+    """What workers have to inherit besides: files of certificates that they could not read. The same holds for them."""
     master: int = field(default_factory=os.getpid)
     """Pid of the process that has made it."""
     started: float = field(default_factory=time.monotonic)

@@ -7,14 +7,18 @@ import os
 import socket
 
 import pytest
+from support import certificates
 
 from m2serve.config.outside import Outside
 from m2serve.config.settings import examine
+from m2serve.door import Tls
 from m2serve.errors import ConfigError
 from m2serve.master import heritage
 from m2serve.master.doors import Doors
-from m2serve.system import listen
+from m2serve.system import listen, secrets
 from m2serve.system.activation import Activated
+from m2serve.system.privileges import Privileges
+from m2serve.transports.doors.tls import context
 from m2serve.wire import record
 
 
@@ -30,7 +34,7 @@ def doors(tmp_path, monkeypatch):
     made = []
 
     def make(text, *activated):
-        made.append(Doors(settings(text), None, activated))
+        made.append(Doors(settings(text), activated=activated))
         return made[-1]
 
     yield make
@@ -109,6 +113,39 @@ def test_a_descriptor_by_its_number(doors):
     assert (door.protocol, door.fd) == ("http", fd)
     with pytest.raises(ConfigError, match=r"a\.ini:3: http: fd://987: expected a socket"):
         doors("http = fd://987\n").open()
+
+
+def test_certificates(doors, tmp_path, monkeypatch):
+    certificate, key = certificates.make(tmp_path)
+    other, _ = certificates.make(tmp_path, "other")
+    with pytest.raises(ConfigError, match=r"a\.ini:3: https: 127\.0\.0\.1:0: .*expected a certificate and its key"):
+        doors(f"https = 127.0.0.1:0,{other},{key}\n").open()
+    text = f"https = 127.0.0.1:0,{certificate},{key}\n"
+    made = doors(text)
+    made.open()
+    assert ([one.tls for one in made.doors], made.secrets) == ([Tls(str(certificate), str(key))], ())
+
+    # Somebody else is to serve who cannot read the key.
+    monkeypatch.setattr(secrets, "can_read", lambda rights, paths: False)
+    kept = doors(text)
+    kept.rights = Privileges(gid=os.getgid())
+    kept.open()
+    (door,) = kept.doors
+    assert door.tls == Tls(*map(secrets.path_of, kept.secrets))
+    context(door.tls)
+    rows = left(kept)
+    assert rows[0].secrets == tuple(int(path.rpartition("/")[2]) for path in door.tls[:2])
+    key.rename(tmp_path / "gone")
+    after = doors(text.replace(str(key), str(tmp_path / "gone")))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    after.take_over(rows)
+    assert [one.tls for one in after.doors] == [door.tls]
+    rows = left(after)
+    monkeypatch.undo()
+    last = doors(text.replace(str(key), str(tmp_path / "gone")))
+    last.take_over(rows)
+    assert [one.tls for one in last.doors] == [Tls(str(certificate), str(tmp_path / "gone"))]
+    assert last.secrets == ()
 
 
 def left(made):
