@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 CONF = ROOT / "conf"
 UNITS = ("m2serve.service", "m2serve@.service")
+DOORS = {"uwsgi": ("--socket", "3031"), "fastcgi": ("--fastcgi-socket", "9000"), "http": ("--http", "8000")}
+"""What nginx may speak to us, the option for it, and the port in its file."""
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
@@ -43,7 +45,7 @@ def answers(port: int) -> bool:
 def ports() -> dict[str, str]:
     """By the port in the files the one that is used instead."""
     require()
-    used = ("6767", "9997", "9996", "8080", "9191")
+    used = ("6767", "9997", "9996", "8080", "9191", "3031", "8000", "9000")
     return dict(zip(used, map(str, free_ports(len(used))), strict=True))
 
 
@@ -107,6 +109,7 @@ def production(
 
 def test_every_file_is_tested() -> None:
     names = ["app.ini", "development.ini", "logrotate", *UNITS, "mongrel2.conf", "nginx.conf"]
+    names += [f"nginx-{protocol}.conf" for protocol in DOORS]
     assert sorted(path.name for path in CONF.iterdir()) == sorted(names)
 
 
@@ -138,9 +141,8 @@ def test_app_ini_behind_mongrel2_conf(front: int, tmp_path: Path, production: Ca
 def test_development_ini(
     tmp_path: Path, ports: dict[str, str], replaced: Callable[[str], Path], start_server: Callable[..., Server]
 ) -> None:
-    module = tmp_path / "changing.py"
-    module.touch()
-    server = start_server(str(replaced("development.ini")), "--pyimport", "changing", cwd=tmp_path).wait_ready()
+    (tmp_path / "reload").touch()
+    server = start_server(str(replaced("development.ini")), cwd=tmp_path).wait_ready()
     assert "WARNING" not in server.log
     address = ("127.0.0.1", int(ports["8080"]))
     server.wait_log("serving on")
@@ -150,7 +152,7 @@ def test_development_ini(
         connection.send(request_bytes("/"))
         assert connection.read().body.startswith(b"{")
     mark = server.mark()
-    module.write_text("changed = True\n")
+    os.utime(tmp_path / "reload")
     server.wait_ready(after=mark)
     assert get(address, "/").status == 200
     assert server.stop() == 0
@@ -184,6 +186,41 @@ def test_nginx_in_front(
         assert client.read().status == 200
         assert client.request("/", method="POST", headers=(("Content-Length", str(10**9)),)).status == 413
     wait_until(lambda: not [path for path in (tmp_path / "tmp").iterdir() if path.is_file()], 20, "no upload is left")
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: nginx-light)")
+@pytest.mark.parametrize("protocol", DOORS)
+def test_nginx_in_front_of_a_socket_of_our_own(
+    protocol: str,
+    tmp_path: Path,
+    ports: dict[str, str],
+    replaced: Callable[[str], Path],
+    start_server: Callable[..., Server],
+) -> None:
+    option, port = DOORS[protocol]
+    for directory in ("run", "logs", "tmp"):
+        (tmp_path / directory).mkdir()
+    server = start_server(option, f"127.0.0.1:{ports[port]}", "--module", "wsgiref.simple_server:demo_app")
+    server.wait_ready()
+    own = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
+    command = [str(NGINX), "-p", str(tmp_path), "-c", str(replaced(f"nginx-{protocol}.conf")), "-g", own]
+    with running(command, tmp_path, int(ports["8080"])), Connection(("127.0.0.1", int(ports["8080"]))) as client:
+        for _ in range(3):
+            page = client.request("/pa%74h/x?query=%20", headers=(("Host", "shop.test:8080"), ("X-Own", "1")))
+            assert page.status == 200
+            found = dict(re.findall(r"^([\w.]+) = '(.*)'$", page.text, re.MULTILINE))
+            assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("", "/path/x")
+            assert (found["QUERY_STRING"], found["REQUEST_METHOD"]) == ("query=%20", "GET")
+            # Debian's own files leave out the port.
+            assert found["HTTP_HOST"] in ("shop.test", "shop.test:8080")
+            assert found["HTTP_X_OWN"] == "1"
+            assert (found["REMOTE_ADDR"], found["wsgi.url_scheme"]) == ("127.0.0.1", "http")
+        assert client.request("/", method="POST", body=b"x" * 900_000).status == 200
+        chunked = (("Transfer-Encoding", "chunked"),)
+        client.send(request_bytes("/", method="POST", headers=chunked) + b"ea60\r\n" + bytes(60_000) + b"\r\n0\r\n\r\n")
+        assert client.read().status == 200
+        assert client.request("/", method="HEAD").body == b""
+    assert server.stop() == 0
 
 
 def test_logrotate(front: int, tmp_path: Path, production: Callable[..., Server]) -> None:
