@@ -35,7 +35,7 @@ _LARGEST_CONTENT = 65528
 """A multiple of 8, so that no record needs padding to have the next one aligned."""
 _VALUES = {b"FCGI_MAX_CONNS": b"1024", b"FCGI_MAX_REQS": b"1024", b"FCGI_MPXS_CONNS": b"0"}
 _MOST_REPLIES = 4096
-"""Bytes that may wait for a peer that asks and asks."""
+"""Bytes that a peer is told of itself between two requests: more, and it only asks."""
 
 
 def pairs(block: bytes) -> list[tuple[bytes, bytes]]:
@@ -100,6 +100,7 @@ class FastCgi:
         "_pending",
         "_pieces",
         "_replies",
+        "_said",
         "_within",
         "ended",
     )
@@ -111,6 +112,8 @@ class FastCgi:
         self._at = 0
         """Bytes of the buffer that were read."""
         self._replies = b""
+        self._said = 0
+        """Bytes of replies since the latest request."""
         self._id = 0
         """Of the request that is being read or answered; 0: there is none."""
         self._keep = False
@@ -268,8 +271,9 @@ class FastCgi:
         self._say(record(GET_VALUES_RESULT, 0, told))
 
     def _say(self, reply: bytes) -> None:
-        if len(self._replies) > _MOST_REPLIES:
-            raise RemoteProtocolError("a peer that asks more than it reads", status=0)
+        self._said += len(reply)
+        if self._said > _MOST_REPLIES:
+            raise RemoteProtocolError("a peer that asks, and has no request", status=0)
         self._replies += reply
 
     def reply(self) -> bytes:
@@ -280,6 +284,7 @@ class FastCgi:
     def next(self) -> None:
         """The request is over; what is left of its body is skipped when it comes."""
         self._id = 0
+        self._said = 0
         self._within = self._begun = False
         self._pending = None
         self._pieces.clear()
