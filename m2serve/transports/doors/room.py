@@ -348,7 +348,12 @@ class DoorRoom:
         if self._open:
             self._set_open(accepting=False)
         with self.mutex:
-            due = [conn for conn in list(self._conns.values()) if conn.deadline <= now and not conn.held]
+            free = [conn for conn in list(self._conns.values()) if not conn.held]
+            for conn in free:
+                if conn.state is State.IDLE:
+                    # One that was just being accepted, or read, was passed over when the worker was told to leave.
+                    conn.hurry(now)
+            due = [conn for conn in free if conn.deadline <= now]
             for conn in due:
                 conn.held = True
         for conn in due:

@@ -11,6 +11,8 @@ import pytest
 from support.doorman import Doorman, receive, receive_all
 from support.server import wait_until
 
+from m2serve.transports.doors import connection
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -312,3 +314,21 @@ def test_an_idle_door_costs_no_time(open_door: Callable[..., Doorman]) -> None:
     while time.monotonic() - began < 0.5:
         time.sleep(0.1)
     assert time.process_time() - before < 0.1
+
+
+def test_a_silent_connection_does_not_keep_a_worker_that_leaves(
+    open_door: Callable[..., Doorman], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even one that is just being accepted when the worker is told to leave."""
+    monkeypatch.setattr(connection, "_FIRST_WORD", 0.1)
+    door = open_door(echo)
+    with door.connect() as client:
+        wait_until(lambda: [one for one in door.room._conns.values() if not one.held], 20, "it is accepted")
+        (conn,) = door.room._conns.values()
+        with door.room.mutex:
+            conn.held = True
+        door.room.stop()
+        with door.room.mutex:
+            conn.held = False
+        client.settimeout(20)
+        assert client.recv(1) == b""
