@@ -153,6 +153,7 @@ MEANT = {
     "log": "logto",
     "logfile": "logto",
     "port": "http",
+    "bind": "http",
     "app": "module",
     "timeout": "harakiri",
 }

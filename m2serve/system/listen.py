@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -63,12 +64,20 @@ def listen(address: SocketAddress, manner: Manner) -> socket.socket:
     except OSError as error:
         listener.close()
         # A name that cannot be looked up has no strerror of its own.
-        raise ConfigError(f"cannot listen: {error.strerror or error}") from error
+        raise ConfigError(f"cannot listen: {error.strerror or error}{_hint(error, address)}") from error
     except ConfigError:
         listener.close()
         raise
     listener.setblocking(False)
     return listener
+
+
+def _hint(error: OSError, address: SocketAddress) -> str:
+    if error.errno == errno.EACCES and not address.path:
+        return "; ports below 1024 are root's, who gives up his rights with uid"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "; expected an address of this host, or freebind"
+    return ""
 
 
 def adopt(fd: int, manner: Manner) -> socket.socket:

@@ -11,6 +11,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.http import get
 from support.server import APPS, Server, wait_until
 from support.told import statistics
 
@@ -107,6 +108,7 @@ def test_a_life_with_an_upgrade(
     server = listening(str(ini), "-p", "2", "--lazy-apps")
     server.wait_ready(2)
     assert "dispatcher" not in server.log
+    assert get(port_of(server)).status == 200
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o604
     address, file = port_of(server), os.stat(path).st_ino
     tcp = listener_inode(address)
@@ -126,6 +128,7 @@ def test_a_life_with_an_upgrade(
     server.wait_ready(2, PATIENCE, after=mark)
     assert (listener_inode(address), os.stat(path).st_ino) == (tcp, file)
     assert f"nobody is to listen at {other} any more" in server.log
+    assert get(address).status == 200
     assert not other.exists()
     limits = {one["proto"]: one["max_queue"] for one in statistics(tmp_path / "stats")["sockets"]}
     assert limits == {"uwsgi": 60, "http": 60}
@@ -175,6 +178,7 @@ def test_another_server_at_the_same_place(
         second.allow(r"nothing was started")
         assert second.wait() == 1
         assert f"command line: {option}: {address}: cannot listen: " in second.log
+    assert get((host, port)).status == 200
     os.rename(path, directory / "older")
     with socket.socket(socket.AF_UNIX) as newer:
         newer.bind(str(path))
@@ -207,8 +211,9 @@ def test_sockets_of_a_service_manager(
     server.wait_log(GOES_ON, PATIENCE, after=mark)
     server.wait_ready(1, PATIENCE, after=mark)
     assert listener_inode(("127.0.0.1", port)) == tcp
+    assert get(("127.0.0.1", port)).status == 200
     server.wait_log(f"uwsgi door at {path}, inherited", after=mark)
-    clients(str(path))
+    clients(str(path)).close()
     assert server.stop() == 0
     assert path.exists(), "it is the service manager's"
 

@@ -30,7 +30,8 @@ def context(tls: Tls) -> ssl.SSLContext:
     made.set_alpn_protocols(["http/1.1"])
     named = tls.certificate
     try:
-        made.load_cert_chain(tls.certificate, tls.key)
+        # Whoever has a pass phrase is asked for it by nobody: without this OpenSSL would, at the terminal.
+        made.load_cert_chain(tls.certificate, tls.key, password="")
         if tls.ciphers:
             named = "ciphers"
             made.set_ciphers(tls.ciphers)

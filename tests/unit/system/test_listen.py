@@ -38,6 +38,12 @@ def test_tcp():
             assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
+def test_an_address_of_some_other_host():
+    with pytest.raises(ConfigError, match="expected an address of this host, or freebind"):
+        listen.listen(at("192.0.2.1:0"), Manner())
+    listen.listen(at("192.0.2.1:0"), Manner(freebind=True)).close()
+
+
 def test_somebody_else_listens(path):
     with listen.listen(at("127.0.0.1:0"), Manner()) as sock:
         with pytest.raises(ConfigError, match="cannot listen: Address already in use"):
