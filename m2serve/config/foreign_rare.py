@@ -54,7 +54,7 @@ _ALARMS = """
     log-alarm not-alarm-log not-log-alarm
 """
 _REQUESTS = """
-    del-header response-header-collect error-page-403 error-page-404 error-page-500 after-request-hook
+    error-page-403 error-page-404 error-page-500 after-request-hook
     after-request-call exception-handler enable-proxy-protocol log-prefix
 """
 _STATIC_CACHE = "static-cache-paths static-cache-paths-name"

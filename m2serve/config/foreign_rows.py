@@ -81,7 +81,6 @@ APPLICATION = (
     _elsewhere("vhost vhosthost", "", "Mongrel2 chooses by host; run one m2serve for each application"),
     _needless("wsgi-disable-file-wrapper", "", "wsgi.file_wrapper takes every object that can be read"),
     _needless("check-static-docroot", "", "Mongrel2 names no document root; check-static names one"),
-    _missing("pull-header collect-header rem-header", "HEADER", "answers leave as the application made them"),
     _family("error-route", "RULE", "no rule is applied to the answers of errors", Fate.MISSING),
     _needless(
         "offload-threads", "N", "answers wait for slow clients without a thread (response-buffer, response-spool)"

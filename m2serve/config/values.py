@@ -13,6 +13,7 @@ from m2serve.ids import Bytes, Seconds
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 # A module's name may have hyphens, though no import statement could name it: Odoo's is openerp-wsgi.
 _MODULE = re.compile(rf"(?P<module>[\w-]+(?:\.[\w-]+)*)(?::(?P<attribute>{_NAME})(?P<call>\(\))?)?")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"))
 _FILE_ENDINGS = (".py", ".wsgi")
 
@@ -206,6 +207,40 @@ class Deadline(NamedTuple):
         return f"{self.prefix}={self.seconds:g}" if self.prefix else f"{self.seconds:g}"
 
 
+class HeaderName(str):
+    """The name of a header."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> HeaderName:
+        """Raises: ConfigError: with what was expected."""
+        if _HEADER_NAME.fullmatch(text.strip()) is None:
+            raise ConfigError("expected the name of a header, for instance X-Powered-By")
+        return cls(text.strip())
+
+
+class HeaderVariable(NamedTuple):
+    """A header, and the variable that it becomes."""
+
+    header: str
+    variable: str
+
+    @classmethod
+    def parse(cls, text: str) -> HeaderVariable:
+        """Read ``NAME VARIABLE``.
+
+        Raises: ConfigError: with what was expected.
+        """
+        words = text.split()
+        if len(words) != 2 or _HEADER_NAME.fullmatch(words[0]) is None or not is_attribute(words[1]) or "." in words[1]:
+            raise ConfigError("expected NAME VARIABLE, for instance X-Tenant TENANT")
+        return cls(*words)
+
+    def __str__(self) -> str:
+        return f"{self.header} {self.variable}"
+
+
 class HeaderLine(NamedTuple):
     """A header that answers get, as ``Name: value``."""
 
@@ -216,7 +251,7 @@ class HeaderLine(NamedTuple):
     def parse(cls, text: str) -> HeaderLine:
         """Raises: ConfigError: with what was expected."""
         name, colon, value = (part.strip() for part in text.partition(":"))
-        if not colon or re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) is None or not value.isprintable():
+        if not colon or _HEADER_NAME.fullmatch(name) is None or not value.isprintable():
             raise ConfigError("expected Name: value, for instance X-Frame-Options: DENY")
         persists = name.lower() == "connection" and value.lower() in ("close", "keep-alive")
         if name.lower() in _FRAMING and not persists:

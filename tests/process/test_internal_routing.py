@@ -36,6 +36,8 @@ route-run = basicauth:Probe,ann:secret
 route-run = addvar:SITE=private
 route-label = application
 route = ^/quiet/(.*) rewrite:/$1
+pull-header = Content-Type TYPE
+response-route-if = startswith:${{TYPE}};application/json addheader:X-Type: ${{TYPE}}
 response-route-status = ^500 addheader:X-Never: seen
 response-route = ^/env remheader:X-Unwanted
 """
@@ -62,6 +64,7 @@ def test_rules_of_a_file(mongrel2: Mongrel2, start_server: Callable[..., Server]
     answer = get(address, "/env", headers=(("Authorization", f"Basic {proof}"),))
     assert answer.status == 200
     assert b'"REMOTE_USER": "ann"' in answer.body
+    assert (answer.get("content-type"), answer.get("x-type")) == (None, "application/json")
     assert get(address, "/", headers=(("Host", "forbidden.example.org"),)).status == 403
 
     def lines() -> list[str]:

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 
 from m2serve.config.option import compatible, option
 from m2serve.config.paste import PasteLogger, PasteUri
-from m2serve.config.values import AppRef, EnvironmentVariable, HeaderLine, ModuleAlias, Mount, PostLimit
+from m2serve.config.values import (
+    AppRef,
+    EnvironmentVariable,
+    HeaderLine,
+    HeaderName,
+    HeaderVariable,
+    ModuleAlias,
+    Mount,
+    PostLimit,
+)
 from m2serve.ids import Seconds
 
 
@@ -41,6 +50,19 @@ class AppGroup:
     )
     add_header: tuple[HeaderLine, ...] = option(
         (), "Header that every answer of the application gets besides its own.", metavar="NAME: VALUE"
+    )
+    rem_header: tuple[HeaderName, ...] = option(
+        (), "Header that no answer of the application keeps.", names=("del-header",), metavar="NAME"
+    )
+    collect_header: tuple[HeaderVariable, ...] = option(
+        (),
+        "Header of the answer that becomes a variable of the request, for response-route and %(var.VARIABLE) of "
+        "log-format.",
+        names=("response-header-collect",),
+        metavar="NAME VARIABLE",
+    )
+    pull_header: tuple[HeaderVariable, ...] = option(
+        (), "The same, and the answer does not keep it.", metavar="NAME VARIABLE"
     )
     limit_post: tuple[PostLimit, ...] = option(
         (),

@@ -77,7 +77,7 @@ class Call:
         self,
         environ: Environ,
         answer: Answer,
-        begun: Callable[[Call], None] | None = None,
+        begun: Callable[[Call, list[tuple[str, str]]], None] | None = None,
         over: Callable[[Call], None] | None = None,
     ) -> None:
         self.environ = environ
@@ -137,8 +137,8 @@ class Call:
         if isinstance(status, str) and status[:3].isdigit():
             self.status = int(status[:3])
         kept, gone = len(self.headers), set(self.removed)
-        if self._begun is not None:
-            self._begun(self)
+        if self._begun is not None and type(headers) is list:
+            self._begun(self, headers)
         if type(headers) is list and (self.headers or self.removed):
             headers = [*self._left(headers), *self.headers]
         # An application that starts again gets the rules again.

@@ -42,15 +42,22 @@ class Router:
     def __init__(self, settings: Settings, base: str, files: StaticFiles) -> None:
         actions = Actions(base, files)
         self._request = _compiled(settings.route, actions)
-        response, final = (_compiled(rules, actions) for rules in (settings.response_route, settings.final_route))
-        self._begun = partial(_run, response) if response else None
+        final = _compiled(settings.final_route, actions)
+        self._response = _compiled(settings.response_route, actions)
+        self._unwanted = {name.lower() for name in settings.rem_header}
+        self._unwanted |= {one.header.lower() for one in settings.pull_header}
+        self._collected = [
+            (one.header.lower(), one.variable) for one in (*settings.collect_header, *settings.pull_header)
+        ]
+        self._begun = self._answer if self._response or self._unwanted or self._collected else None
         self._over = partial(_run, final) if final else None
         self._latest = threading.local()
 
     @classmethod
     def of(cls, settings: Settings, base: str, files: StaticFiles) -> Router | None:
         """None: there are no rules."""
-        if settings.route or settings.response_route or settings.final_route:
+        headers = settings.rem_header or settings.collect_header or settings.pull_header
+        if headers or settings.route or settings.response_route or settings.final_route:
             return cls(settings, base, files)
         return None
 
@@ -60,6 +67,15 @@ class Router:
         self._latest.variables = call.variables
         _run(self._request, call)
         return call
+
+    def _answer(self, call: Call, headers: list[tuple[str, str]]) -> None:
+        """Apply the rules for answers, and before them what is wanted of all of their headers."""
+        call.removed |= self._unwanted
+        for wanted, variable in self._collected:
+            for name, value in headers:
+                if isinstance(name, str) and isinstance(value, str) and name.lower() == wanted:
+                    call.set_variable(variable, value)
+        _run(self._response, call)
 
     def logged(self, name: str) -> bytes | None:
         """What the calling thread's latest request has set for its line in the log."""

@@ -128,3 +128,12 @@ def test_a_goto_finds_its_label_further_down() -> None:
     assert list(lost(rules(("route-label", "end"), ("route", "^/x goto:end")))) == ["end"]
     examined = examine(["--ini", "app.ini"], {}, read("route = ^/x goto:end\n"), "/")
     assert examined.problems == ("app.ini:4: route: goto:end: expected a label of that name further down",)
+
+
+@pytest.mark.parametrize(
+    "text", ["pull-header = X-A", "collect-header = X: V", "pull-header = X V.W", "rem-header = X Y"]
+)
+def test_headers_that_are_none(text: str) -> None:
+    examined = examine(["--ini", "app.ini"], {}, read(f"{text}\n"), "/")
+    assert len(examined.problems) == 1
+    assert examined.problems[0].startswith(f"app.ini:4: {text}: expected ")

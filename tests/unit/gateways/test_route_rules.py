@@ -192,6 +192,24 @@ def test_headers_come_and_go() -> None:
     assert ask("route-run = addheader:X-A: b\nroute = ^/x return:404", "/x").headers["X-A"] == "b"
 
 
+def test_headers_for_all_answers() -> None:
+    def app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        headers = [("X-Tenant", "one"), ("x-powered-by", "it"), ("X-Kept", "k"), ("Content-Type", "text/plain")]
+        start("200 OK", headers)
+        return [b"x"]
+
+    rules = (
+        "rem-header = X-Powered-By\npull-header = x-tenant TENANT\ncollect-header = X-Kept KEPT\n"
+        "response-route-if = equal:${TENANT};one addheader:X-Seen: ${TENANT}${KEPT}"
+    )
+    got = ask(rules, app=app)
+    assert got.headers["X-Seen"] == "onek"
+    assert got.headers["X-Kept"] == "k"
+    assert not {"X-Powered-By", "x-powered-by", "X-Tenant"} & set(got.headers)
+    assert got.router.logged("var.TENANT") == b"one"
+    assert "X-App" not in ask("rem-header = x-app").headers
+
+
 def test_a_second_start_gets_the_rules_again() -> None:
     def app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         start("200 OK", [("Content-Type", "text/plain")])
