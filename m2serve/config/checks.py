@@ -57,6 +57,7 @@ def check(settings: Settings, directory: str) -> list[Problem]:
         _virtualenv,
         _loggers,
         _routes,
+        _alarms,
         _files,
         _mongrel2,
         _doors,
@@ -118,6 +119,9 @@ def _deeds(settings: Settings) -> Iterator[Problem]:
 
 
 def _actions(settings: Settings) -> Iterator[Problem]:
+    for alarm in settings.alarm:
+        if not alarm.done_here:
+            yield Problem(("alarm",), f"{alarm}: nobody is told by {alarm.driver}: expected cmd or log")
     for name in ("route", "response_route", "final_route"):
         if not settings.strict:
             yield from _undone(name, getattr(settings, name))
@@ -253,6 +257,17 @@ def _loggers(settings: Settings, directory: str) -> Iterator[Problem]:
                         f"{value.target!r}: expected the name of a logger, as in {option} = {value.target} file:PATH"
                     )
                     yield Problem((use, where), expected)
+
+
+def _alarms(settings: Settings, directory: str) -> Iterator[Problem]:
+    known = {one.name for one in settings.alarm}
+    used = [("alarm_log", name) for rule in settings.alarm_log for name in rule.names]
+    used += [("alarm_not_log", name) for rule in settings.alarm_not_log for name in rule.names]
+    used += [(option, name) for option in ("alarm_backlog", "alarm_segfault") for name in getattr(settings, option)]
+    for option, name in used:
+        if name not in known:
+            expected = f"{name!r}: expected the name of an alarm, as in alarm = {name} cmd:COMMAND"
+            yield Problem((option, "alarm"), expected)
 
 
 def _routes(settings: Settings, directory: str) -> Iterator[Problem]:

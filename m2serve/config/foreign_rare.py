@@ -50,8 +50,7 @@ _ADDITIONS = """
     privileged-binary-patch-arg unprivileged-binary-patch-arg prio
 """
 _ALARMS = """
-    alarm-listen-queue alarm-lq lq-alarm listen-queue-alarm backlog-alarm segfault-alarm metric-alarm alarm-metric
-    log-alarm not-alarm-log not-log-alarm
+    metric-alarm alarm-metric
 """
 _REQUESTS = """
     error-page-403 error-page-404 error-page-500 after-request-hook

@@ -97,11 +97,8 @@ LOGGING = (
     _needless("log-master-bufsize log-master-req-bufsize", "BYTES", "lines are not cut"),
     _missing("carbon", "ADDRESS", _NO_STATS),
     _missing("enable-metrics", "", "the statistics are those of stats"),
-    _missing(
-        "alarm alarm-log alarm-backlog alarm-segfault alarm-fd alarm-freq alarm-cheap",
-        "ALARM",
-        "nobody is told; watch the log",
-    ),
+    _missing("alarm-fd", "NAME FD", "nobody is told; watch the log"),
+    _needless("alarm-cheap", "", "alarms cost nothing that could be saved"),
 )
 
 SERVICES = (

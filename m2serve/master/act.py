@@ -261,21 +261,28 @@ class Actor:
             dispatcher.link.send(Verb.WORKER, payload, post.dispatcher_fds())
 
     def _run(self, job: Job, now: Seconds) -> None:
-        program = job.program
+        child = self.command(job.program, job.harakiri, now)
+        if child is None:
+            job.due = False
+        else:
+            job.began(child)
+
+    def command(self, program: Program, harakiri: Seconds, now: Seconds) -> Child | None:
+        """Run it once, for so long at most (0: for ever); None: there is no process to be had."""
         child = Child(ChildKind.COMMAND, self._key(), program.name, started=now, program=program)
+        logger = log if not program.stdin else logging.getLogger(f"m2serve.{program.name}")
         try:
             child.pid, child.output = self.spawner.program(program)
         except OSError as error:
-            job.due = False
-            log.error("%s cannot be started: %s; next attempt at its next time", program.name, error)
-            return
+            logger.error("%s cannot be started: %s; next attempt at its next time", program.name, error)
+            return None
         # Tests wait for this line.
-        log.info("%s (pid: %d) started: %s", child.name, child.pid, program.command)
+        logger.info("%s (pid: %d) started: %s", child.name, child.pid, program.command)
         self.board.children.append(child)
         child.move(ChildState.STARTING, "its time has come")
-        if job.harakiri:
-            child.deadline = Seconds(now + job.harakiri)
-        job.began(child)
+        if harakiri:
+            child.deadline = Seconds(now + harakiri)
+        return child
 
     def _order(self, post: WorkerPost, generation: int) -> Link:
         """Have the nursery fork a worker, which then says BORN over the link that this gives."""

@@ -174,6 +174,11 @@ class Loop:
         if job is not None:
             job.ended(child, death, now)
             return
+        if child.program is not None and child.program.stdin:
+            own = logging.getLogger(f"m2serve.{child.name}")  # whose lines raise no alarm
+            level = logging.INFO if death.code == 0 else logging.WARNING
+            own.log(level, "%s (pid: %d) ended: %s", child.name, child.pid, death)
+            return
         slot = next((one for one in self.board.slots if one.child is child), None)
         if slot is not None:
             slot.child = None

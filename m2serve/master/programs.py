@@ -55,6 +55,8 @@ class Program:
     """Of a mule, from 1 on."""
     touch: str = ""
     """A file whose change starts it anew."""
+    stdin: bytes = b""
+    """What it reads from its standard input."""
     level: Callable[[str], tuple[int, str]] = _as_information
     """How severe a line of its output is, and what of it is logged."""
 
@@ -115,9 +117,9 @@ def smart(settings: Settings) -> list[Smart]:
     ]
 
 
-def of_shell(settings: Settings, name: str, command: str) -> Program:
+def of_shell(settings: Settings, name: str, command: str, stdin: bytes = b"") -> Program:
     """A command with the application's environment and directory."""
-    return Program(name, (_SHELL, "-c", command), command, settings.chdir, of_application=True)
+    return Program(name, (_SHELL, "-c", command), command, settings.chdir, of_application=True, stdin=stdin)
 
 
 def _program(settings: Settings, name: str, line: DaemonLine) -> Program:

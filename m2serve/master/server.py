@@ -17,6 +17,7 @@ from m2serve.errors import ConfigError, ExitCode
 from m2serve.master import report
 from m2serve.master.act import Actor
 from m2serve.master.agreement import agree
+from m2serve.master.alarms import Alarms
 from m2serve.master.autoreload import Autoreload
 from m2serve.master.bequest import slot_of
 from m2serve.master.board import Board, Slot
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 
     from m2serve.config.settings import Settings
     from m2serve.front import Front
+    from m2serve.ids import Seconds
     from m2serve.master.attachment import Attachment
     from m2serve.master.heritage import Heritage
     from m2serve.master.programs import Program
@@ -262,13 +264,21 @@ class Server:
         for listener in listeners:
             listener.snapshot = scores.snapshot
         rights = self._rights if settings.master_as_root else _UNCHANGED
-        spawner = Spawner(settings, self._entries, node, lambda: _abandon(board, listeners), rights)
+        spawner = Spawner(settings, self._entries, node, lambda: _abandon(board, listeners, alarms), rights)
         actor = Actor(board, node, spawner, programs, settings.threads, hooks=self._hooks)
+        users = {0, os.geteuid(), rights.uid if rights.uid is not None else os.geteuid()}
+
+        def tell(program: Program, now: Seconds) -> None:
+            if board.stop is None:
+                actor.command(program, settings.hook_timeout, now)
+
+        alarms = Alarms(settings, tell, users)
         inbox, outputs, timetable = Inbox(board, node), DaemonOutput(), Timetable(board)
         estate = Estate(has, actor, inbox, outputs, timetable)
         upgrade = Upgrade(estate, signals, service, self._start)
         if self._left is not None:
             estate.read(self._left, clock())
+        alarms.open()
         signals.install()
         try:
             self._hooks("start")
@@ -280,7 +290,7 @@ class Server:
             attachments = [*attachments, scores, Meter(board, scores), Overdue(board, scores, deadlines)]
             attachments += [census, Mode(board), Knocks(board, node), *listeners]
             attachments += [SmartDaemons(board, watches, spawner.detached), DaemonTouch.of(board, programs, watches)]
-            attachments.append(timetable)
+            attachments += [timetable, alarms]
             attachments += [Ticks(self._hooks.ticks, scores.snapshot)] if self._hooks.ticks else []
             code = Loop(board, actor, inbox, signals, outputs, commands, [*attachments, upgrade]).run()
             self._hooks("exit", code=code)
@@ -295,6 +305,7 @@ class Server:
             for child in board.children:
                 actor.bury_alive(child)
             upgrade.close()
+            alarms.close()
             signals.uninstall()
 
     def _remove_files(self, daemons: tuple[DaemonSpec, ...]) -> None:
@@ -342,10 +353,11 @@ def _listeners(settings: Settings, hooks: Hooks, own: Callable[[str], None] | No
     return found
 
 
-def _abandon(board: Board, listeners: Sequence[StatsServer]) -> None:
+def _abandon(board: Board, listeners: Sequence[StatsServer], alarms: Alarms) -> None:
     """In a forked child: let go of what belongs to the master."""
     for child in board.children:
         if child.link is not None:
             child.link.abandon()
     for listener in listeners:
         listener.abandon()
+    alarms.abandon()

@@ -117,7 +117,7 @@ class Spawner:
             signals.reset_for_exec()
             # Out of our terminal's group: it must outlive a Ctrl-C, to deliver the answers of the workers.
             os.setsid()
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(_holding(program.stdin) if program.stdin else os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(writer, 1)
             os.dup2(writer, 2)
             keep_only(kept)
@@ -192,6 +192,14 @@ class Spawner:
 
         pid = _fork(run)
         os.waitpid(pid, 0)
+
+
+def _holding(text: bytes) -> int:
+    """A file without a name that is to be read from its beginning."""
+    fd = os.memfd_create("stdin")
+    os.write(fd, text)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 def _change_user(master: int, rights: Privileges) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from m2serve.config.log_values import LogEncoder, LogRoute, LogTarget
     from m2serve.config.static_values import Pattern
+    from m2serve.observe.alarms import AlarmLines
     from m2serve.observe.encoders import Encoder
     from m2serve.observe.sinks import Sink
 
@@ -47,6 +48,7 @@ class Lines:
         only: Sequence[Pattern] = (),
         drop: Sequence[Pattern] = (),
         source: str = "request",
+        alarms: AlarmLines | None = None,
     ) -> None:
         self._outlets = tuple(outlets)
         self._everywhere = tuple(one for one in outlets if not one.name)
@@ -56,10 +58,13 @@ class Lines:
         self._only = tuple(one.regexp for one in only)
         self._drop = tuple(one.regexp for one in drop)
         self._source = source
+        self._alarms = alarms
 
     def put(self, said: Said) -> None:
         """Take one line."""
         text = said.line.rstrip(b"\n").decode("utf-8", "replace")
+        if self._alarms is not None:
+            self._alarms.look(said, text)  # uWSGI, too, does it before anything is left out
         if any(regexp.search(text) for regexp in self._drop):
             return
         if self._only and not any(regexp.search(text) for regexp in self._only):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from m2serve.observe.alarms import AlarmLines
 from m2serve.observe.lines import Lines, Outlet
 from m2serve.observe.sinks import EachProcess, StandardError
 
@@ -32,11 +33,12 @@ def log_lines(settings: Settings, path: str | None) -> Lines | None:
     besides = [one for one in targets if one.name or one.driver != "stdio"]
     besides = [one for one in besides if one.name or one.driver != "file" or one.argument != path]
     routes, only, drop = settings.log_route, settings.log_filter, settings.log_drain
-    if not (besides or settings.log_encoder or routes or only or drop):
+    alarms = AlarmLines.of(settings)
+    if not (besides or settings.log_encoder or routes or only or drop or alarms):
         return None
     outlets = [Outlet(None, StandardError(), settings.log_encoder)]
     outlets += [Outlet(one, EachProcess(one), settings.log_encoder) for one in besides]
-    return Lines(outlets, routes, only, drop)
+    return Lines(outlets, routes, only, drop, alarms=alarms)
 
 
 def shapes_requests(settings: Settings) -> bool:

@@ -26,6 +26,11 @@ _DEV_LOG: Final = "/dev/log"
 _JOURNAL: Final = "/run/systemd/journal/socket"
 
 
+def alarm_address(master: int) -> str:
+    """Where a master hears of alarms, in the abstract name space."""
+    return f"\0m2serve-alarm-{master}"
+
+
 class Sink(Protocol):
     """Takes lines, each with its newline."""
 
@@ -168,6 +173,8 @@ def sink(spec: LogTarget) -> Sink:
     """
     if spec.driver == "file":
         return File(spec.argument)
+    if spec.driver == "alarm":
+        return Datagrams(socket.AF_UNIX, alarm_address(int(spec.argument)))
     if spec.driver == "zeromq":
         return Push(Endpoint.parse(spec.argument))
     if spec.driver == "rsyslog":

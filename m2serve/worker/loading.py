@@ -16,7 +16,7 @@ from m2serve.apps.sources import Sources
 from m2serve.apps.uwsgi import install as uwsgi
 from m2serve.apps.uwsgi.running import Running
 from m2serve.errors import AppLoadError, ConfigError
-from m2serve.observe.log import reclaim
+from m2serve.observe import alarms, log
 from m2serve.system.deeds import perform_all
 from m2serve.worker.requestlog import open_sinks
 
@@ -62,6 +62,11 @@ def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
     Args: worker: that we are; 0: a nursery.
     """
     running = Running(settings, node.ledger_fd, node.master, node.started, worker)
+    lines = log.lines()
+    if lines is not None:
+        running.say = lines.write
+    if settings.alarm:
+        running.raise_alarm = alarms.Sender(node.master)
     uwsgi.install(running)
     sinks = open_sinks(settings)  # before the application, or chdir, goes elsewhere
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
@@ -85,7 +90,7 @@ def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
         files += sources.of_failure(cause) if sources is not None else ()
     # What was loaded lives as long as the process. No collection need walk it, or touch, and so unshare, its pages.
     gc.freeze()
-    reclaim()  # an application that configures logging silences loggers that are there already
+    log.reclaim()  # an application that configures logging silences loggers that are there already
     files += sources.fresh() if sources is not None else ()
     handled = frozenset(number for number, handler in handlers.items() if signal.getsignal(number) is not handler)
     return Loaded(mounts, time.monotonic() - started, failure, handled, start, base, running, sinks, sources, files)

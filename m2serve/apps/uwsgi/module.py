@@ -46,7 +46,6 @@ _REASONS = {
     "metric": "there are no metrics; see the option stats",
     "rpc": "there is no RPC",
     "websocket": "WebSockets are not served",
-    "alarm": "nobody is told; watch the log",
     "workers": "a worker knows of no other; see the option stats",
     "disconnect": "return the answer and go on in a thread",
     "add_file_monitor": "files are not watched",
@@ -146,8 +145,13 @@ class Uwsgi(types.ModuleType):
     def log(self, text: str | bytes) -> bool:
         """Write a line into the log."""
         line = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(text)
-        os.write(2, line + b"\n")
+        self._running.say(line + b"\n")
         return True
+
+    def alarm(self, name: str, text: str | bytes) -> None:
+        """Raise an alarm of the options."""
+        said = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(text)
+        self._running.raise_alarm(name, said)
 
     def set_logvar(self, name: str, value: str | bytes) -> None:
         """Keep a value for this thread's request and its line in the log (``log-format``); nothing happens outside of

@@ -20,6 +20,10 @@ def _nowhere() -> int | None:
     return None
 
 
+def _say(line: bytes) -> None:
+    os.write(2, line)
+
+
 @dataclass
 class Running:
     """The process in which the application is loaded; later, the worker that it has become.
@@ -46,6 +50,10 @@ class Running:
     """The same when that request is over; None: the calling thread is none for requests."""
     logged: Callable[[str], bytes | None] = lambda name: None
     """What the calling thread's latest request has set for its line in the log."""
+    say: Callable[[bytes], object] = _say
+    """Write a line, with its newline, into the log."""
+    raise_alarm: Callable[[str, bytes], None] = lambda name, text: None
+    """Tell whom the options name."""
     end_by: Callable[[float], None] = lambda seconds: None
     """Ask for a deadline of the request that the calling thread runs, in seconds from now; 0: for none."""
     locks: Locks = field(init=False)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from m2serve.config.groups.alarms import AlarmsGroup
 from m2serve.config.groups.app import AppGroup
 from m2serve.config.groups.cheaper import CheaperGroup
 from m2serve.config.groups.emperor import EmperorGroup
@@ -36,5 +37,6 @@ class EveryGroup(
     PluginGroup,
     HooksGroup,
     LogGroup,
+    AlarmsGroup,
 ):
     """Every option as an attribute."""

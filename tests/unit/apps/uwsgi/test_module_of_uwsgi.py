@@ -106,6 +106,22 @@ def test_the_log(uwsgi: Any, capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == "text\nbytes\n"
 
 
+def test_the_log_as_the_options_want_it(node: Node, uwsgi: Any) -> None:
+    said: list[bytes] = []
+    node.running.say = said.append
+    uwsgi.log("text")
+    assert said == [b"text\n"]
+
+
+def test_an_alarm(node: Node, uwsgi: Any) -> None:
+    assert uwsgi.alarm("boss", "nobody is told") is None
+    raised: list[tuple[str, bytes]] = []
+    node.running.raise_alarm = lambda name, text: raised.append((name, text))
+    uwsgi.alarm("boss", "it burns")
+    uwsgi.alarm("boss", b"\xff")
+    assert raised == [("boss", b"it burns"), ("boss", b"\xff")]
+
+
 def test_variables_belong_to_a_request(node: Node, uwsgi: Any) -> None:
     uwsgi.set_logvar("user", "nobody")
     assert uwsgi.get_logvar("user") is None
