@@ -35,6 +35,9 @@ class Terms(NamedTuple):
     """The client wants to keep the connection."""
     plain: bool
     """HTTP/1.1, not HEAD, and the connection is kept: what nearly every request wants."""
+    framed: bool = False
+    """A web server reads the answer, in a protocol that says where it ends: it takes no chunks, and no words about the
+    connection, which is closed here only if the answer breaks off."""
 
 
 class Answer:
@@ -87,7 +90,7 @@ class Answer:
         self.status = 0
         self.committed = False
         self.bodyless = False
-        self.keep = terms.keep and not writer.closes
+        self.keep = terms.keep and (not writer.closes or terms.framed)
         self.body_bytes = 0
         self.header_count = 0
         self.header_bytes = 0
@@ -318,6 +321,8 @@ class Answer:
                 length = block.length  # an empty body in answer to HEAD says nothing about GET's
         elif length is not None:
             self._remaining = length
+        elif terms.framed:
+            pass
         elif terms.http11:
             self._chunked = True
             lines.append(b"Transfer-Encoding: chunked\r\n")

@@ -409,9 +409,8 @@ def _terms(request: Request) -> Terms:
         keep = b"close" not in tokens and (http11 or b"keep-alive" in tokens)
     head_only = headers[b"METHOD"] == b"HEAD"
     if request.variables is not None:
-        # who reads the answer takes no chunks, and has its own way of keeping connections
-        return Terms(http11=False, head_only=head_only, keep=False, plain=False)
-    return _new(Terms, (http11, head_only, keep, http11 and keep and not head_only))
+        return Terms(http11=True, head_only=head_only, keep=True, plain=not head_only, framed=True)
+    return _new(Terms, (http11, head_only, keep, http11 and keep and not head_only, False))
 
 
 def _send(answer: Answer, result: Iterable[bytes]) -> None:

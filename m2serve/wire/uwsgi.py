@@ -24,6 +24,8 @@ _REQUESTS = (0, 30)
 """30: a request whose SCRIPT_NAME is to be taken off PATH_INFO, which is done to all that need it."""
 _PING = b"\x64\x00\x00\x00"
 _PONG = b"\x64\x00\x00\x01"
+_MOST_PINGS = 64
+"""On one connection; who monitors a server sends one."""
 _LOOKS_LIKE_HTTP = re.compile(rb"[A-Z]{3}[A-Z ]")
 
 
@@ -62,7 +64,7 @@ class UwsgiDoor:
 class Uwsgi:
     """One connection; see :class:`m2serve.wire.door.Codec`."""
 
-    __slots__ = ("_buffer", "_door", "_left", "_peer", "_reply", "_within", "ended")
+    __slots__ = ("_buffer", "_door", "_left", "_peer", "_pings", "_reply", "_within", "ended")
 
     def __init__(self, door: UwsgiDoor, peer: Peer) -> None:
         self._door = door
@@ -71,6 +73,7 @@ class Uwsgi:
         self._within = False
         self._left = 0
         self._reply = b""
+        self._pings = 0
         self.ended = True
 
     @property
@@ -85,9 +88,15 @@ class Uwsgi:
     def head(self) -> Head | None:
         """The request; None: it has not all come.
 
-        Raises: RemoteProtocolError: it is refused, or was a ping.
+        Raises: RemoteProtocolError: it is refused.
         """
         data = self._buffer
+        while data.startswith(_PING):
+            self._pings += 1
+            if self._pings > _MOST_PINGS:
+                raise RemoteProtocolError("a peer that sends nothing but pings", status=0)
+            self._reply += _PONG
+            data = self._buffer = data[4:]
         if len(data) < 4:
             return None
         size = data[1] | data[2] << 8
@@ -108,9 +117,6 @@ class Uwsgi:
         return Head(request, self._left)
 
     def _refuse(self, header: bytes) -> None:
-        if header == _PING:
-            self._reply = _PONG
-            raise RemoteProtocolError("a ping", status=0)
         if _LOOKS_LIKE_HTTP.match(header):
             raise RemoteProtocolError("HTTP at a uwsgi door (http-socket is the option for it)", status=0)
         if header.startswith(b"\x16\x03"):
@@ -126,7 +132,7 @@ class Uwsgi:
         return data
 
     def reply(self) -> bytes:
-        """The answer to a ping."""
+        """The answer to pings."""
         reply, self._reply = self._reply, b""
         return reply
 

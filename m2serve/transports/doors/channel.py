@@ -29,7 +29,19 @@ class DoorChannel:
     Threads: the request's, and the courier's once the answer goes on without it; ``gone`` is set by any.
     """
 
-    __slots__ = ("_asked", "_conn", "_detached", "_look", "_over", "_seized", "began", "body", "gone", "request")
+    __slots__ = (
+        "_asked",
+        "_conn",
+        "_detached",
+        "_look",
+        "_over",
+        "_seized",
+        "_whole",
+        "began",
+        "body",
+        "gone",
+        "request",
+    )
 
     detachable = True
     paced = False
@@ -41,6 +53,8 @@ class DoorChannel:
         self._detached = False
         self._over = False
         self._seized = False
+        self._whole = False
+        """A complete answer was handed over at once."""
         self.request = request
         self.body = body
         """Of the request, where it does not lie in that."""
@@ -109,6 +123,7 @@ class DoorChannel:
 
     def send_last(self, *parts: bytes) -> bool:
         """Send a complete answer."""
+        self._whole = True
         self.send(*parts)
         return True
 
@@ -128,9 +143,13 @@ class DoorChannel:
             raise
 
     def close(self) -> None:
-        """Close the connection behind what was sent."""
+        """Close the connection behind what was sent. Behind a part of an answer the protocol says nothing more, so that
+        a web server in front sees that it breaks off.
+        """
         self.began = True
         self._conn.keep = False
+        if not self._whole:
+            self._conn.cut = True
 
     # -- without a thread ------------------------------------------------------------------------------------------
 

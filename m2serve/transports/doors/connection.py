@@ -82,6 +82,7 @@ class Connection:
         "_served",
         "_waiting",
         "channel",
+        "cut",
         "deadline",
         "door",
         "fd",
@@ -118,6 +119,8 @@ class Connection:
         self.polled = False
         """The poll knows it."""
         self.keep = False
+        self.cut = False
+        """The answer breaks off."""
         self.waits_to_send = False
         """Whoever sends a file wants to hear when there is room."""
         self.channel: DoorChannel | None = None
@@ -410,7 +413,7 @@ class Connection:
                 self._waiting.clear()
         else:
             try:
-                if end := self._codec.end():
+                if not self.cut and (end := self._codec.end()):
                     self._write([end])
             except ClientGone:
                 self.keep = False

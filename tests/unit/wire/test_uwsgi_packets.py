@@ -42,8 +42,11 @@ def test_a_packet_that_comes_again_is_remembered() -> None:
 
 def test_ping() -> None:
     seen = read("uwsgi", b"\x64\0\0\0")
-    assert (seen.refused, seen.replies) == (0, b"\x64\0\0\x01")
+    assert (seen.refused, seen.replies, seen.idle) == (None, b"\x64\0\0\x01", True)
     assert read("uwsgi", b"\x64\0\0\x01").replies == b""
+    seen = read("uwsgi", b"\x64\0\0\0" * 2 + uwsgi_packet(GET))
+    assert len(seen.requests) == 1 and seen.replies == b"\x64\0\0\x01" * 2
+    assert read("uwsgi", b"\x64\0\0\0" * 1000).refused == 0
 
 
 @pytest.mark.parametrize("modifier", [m for m in range(256) if m not in (0, 30)])

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.doorman import Doorman, receive, receive_all
+from support.doorman import Doorman, Lines, receive, receive_all
 from support.server import wait_until
 
 from m2serve.transports.doors import connection
@@ -48,6 +48,42 @@ def test_requests_of_a_connection_are_answered_in_order(open_door: Callable[...,
         receive(client, 2)
         client.sendall(b"/d 0\n")
         assert receive(client, 6) == b"/d=0:\n"
+
+
+def whole(channel: Any) -> None:
+    channel.send_last(b"whole")
+
+
+def whole_and_close(channel: Any) -> None:
+    channel.send_last(b"whole")
+    channel.close()
+
+
+def in_parts(channel: Any) -> None:
+    channel.send(b"who")
+    channel.send(b"le")
+
+
+def broken(channel: Any) -> None:
+    channel.send(b"who")
+    channel.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(whole, b"whole."), (whole_and_close, b"whole."), (in_parts, b"whole."), (broken, b"who")],
+)
+def test_the_end_of_an_answer_is_told_unless_it_breaks_off(
+    open_door: Callable[..., Doorman], monkeypatch: pytest.MonkeyPatch, answer: Callable[[Any], None], said: bytes
+) -> None:
+    monkeypatch.setattr(Lines, "end", lambda self: b".")
+    door = open_door(lambda request, channel: answer(channel))
+    with door.connect() as client:
+        client.sendall(b"/a 0\n/b 0\n")
+        if answer in (whole, in_parts):
+            assert receive(client, 2 * len(said)) == said * 2
+        else:
+            assert receive_all(client) == said
 
 
 def test_a_request_may_come_byte_by_byte(open_door: Callable[..., Doorman]) -> None:
