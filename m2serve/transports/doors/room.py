@@ -217,7 +217,8 @@ class DoorRoom:
                 self._accept(self._entrances[fd])
             elif fd == self._poke:
                 os.eventfd_read(self._poke)
-            elif self._mail is not None:
+            elif self._mail is not None and fd == self._mail.bell_read:
+                # Not any other: that of a connection which a thread has closed meanwhile would have us wait for a bell.
                 rings = len(os.read(self._mail.bell_read, 64))
                 if rings > 1 or not accepting:
                     self._wake(rings if not accepting else rings - 1)

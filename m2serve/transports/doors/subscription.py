@@ -59,11 +59,14 @@ class DoorSubscription:
                     return None
                 room.wait(self._pillow)
                 continue
+            stopping = mail.room.stopping
             if (delivery := mail.take()) is not None:
                 return delivery
-            if room.over and mail.room.stopping:
-                return None
-            if mail.room.doze():
+            if stopping:  # no mail will come any more, while connections may still bring something
+                if room.over:
+                    return None
+                room.wait(self._pillow)
+            elif mail.room.doze():
                 try:
                     room.wait(self._pillow)
                 finally:

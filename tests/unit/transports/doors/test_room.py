@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import select
 import socket
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.doorman import Doorman, Lines, receive, receive_all
 from support.server import wait_until
 
+from m2serve.config.postlimits import PostLimits
 from m2serve.transports.doors import connection
+from m2serve.transports.doors.room import DoorRoom, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -368,3 +373,21 @@ def test_a_silent_connection_does_not_keep_a_worker_that_leaves(
             conn.held = False
         client.settimeout(20)
         assert client.recv(1) == b""
+
+
+def test_a_connection_that_a_thread_has_just_closed_is_no_bell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is reported of it comes too late. Whoever took it for mail of Mongrel2's would wait for that."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    visitors = memoryview(bytearray(4096)).cast("Q")
+    mail: Any = SimpleNamespace(bell_read=reader, has_mail=lambda: False)
+    room = DoorRoom(Policy(PostLimits([])), visitors, 1, mail)
+    monkeypatch.setattr(room, "_epoll", SimpleNamespace(poll=lambda timeout, most: [(987, select.EPOLLIN)]))
+    room._turn(accepting=True)
+    os.write(writer, b"..")
+    monkeypatch.setattr(room, "_epoll", SimpleNamespace(poll=lambda timeout, most: [(reader, select.EPOLLIN)]))
+    room._turn(accepting=True)
+    with pytest.raises(BlockingIOError):
+        os.read(reader, 1)
+    os.close(reader)
+    os.close(writer)
