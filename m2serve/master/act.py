@@ -25,6 +25,7 @@ from m2serve.wire.link import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from m2serve.errors import ExitCode
     from m2serve.master.board import Board
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from m2serve.transports.node import NodeFds
 
 log = logging.getLogger("m2serve.master")
+
+_NOTHING: Mapping[str, Any] = {}
 
 UNBORN_PATIENCE = Seconds(30.0)
 """From the order to the worker's first word: two forks, however large the application."""
@@ -302,7 +305,10 @@ class Actor:
     def _drain(self, child: Child, reason: str, deadline: Seconds) -> None:
         child.move(ChildState.DRAINING, reason)
         child.deadline = deadline
-        self._tell(child, Verb.STOP if child.kind is ChildKind.DISPATCHER else Verb.DRAIN)
+        if child.kind is ChildKind.DISPATCHER:
+            self._tell(child, Verb.STOP)
+        else:
+            self._tell(child, Verb.DRAIN, {"final": self.board.stop is not None})
 
     def _yield(self, child: Child) -> None:
         log.info("%s (pid: %d) is to leave to its successor", child.name, child.pid)
@@ -332,9 +338,9 @@ class Actor:
         if child.link is not None:
             child.link.close()
 
-    def _tell(self, child: Child, verb: Verb) -> None:
+    def _tell(self, child: Child, verb: Verb, payload: Mapping[str, Any] = _NOTHING) -> None:
         if child.link is not None:
-            child.link.send(verb, {})
+            child.link.send(verb, payload)
 
 
 def _signal(child: Child, number: int) -> None:

@@ -155,8 +155,8 @@ class Commands:
 
     def _pause(self, source: str) -> None:
         board = self.board
-        if not board.dispatched or board.stop is not None:
-            why = "stopping" if board.stop is not None else "only the dispatcher can keep requests waiting"
+        if not board.can_sleep or board.stop is not None:
+            why = "stopping" if board.stop is not None else "with zeromq-direct nobody can keep requests waiting"
             log.info("%s changes nothing: %s", source, why)
             return
         board.paused = not board.paused

@@ -288,7 +288,7 @@ class Server:
             deadlines = Deadlines(settings.harakiri)
             census = Census(board, scores, commands, algorithm(settings), settings.die_on_idle)
             attachments = [*attachments, scores, Meter(board, scores), Overdue(board, scores, deadlines)]
-            attachments += [census, Mode(board), Knocks(board, node), *listeners]
+            attachments += [census, Mode(board, doors=bool(node.doors)), Knocks(board, node), *listeners]
             attachments += [SmartDaemons(board, watches, spawner.detached), DaemonTouch.of(board, programs, watches)]
             attachments += [timetable, alarms]
             attachments += [Ticks(self._hooks.ticks, scores.snapshot)] if self._hooks.ticks else []

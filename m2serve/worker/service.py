@@ -78,6 +78,8 @@ class Service:
         self._loaded = False
         self._draining = False
         self._stopped = False
+        self._final = False
+        """No worker comes after us."""
         self.master_lost = False
 
     def join_crew(self, crew: socket.socket, room: MailRoom) -> None:
@@ -317,7 +319,10 @@ class Service:
                 self.master_lost = True
                 return
             if received.verb in (Verb.DRAIN, Verb.STOP):
+                self._final = bool(received.payload.get("final"))
                 self._drain()
+            elif received.verb is Verb.MODE and self._doors is not None:
+                self._doors.pause(bool(received.payload.get("paused")))
             elif received.verb is Verb.REOPEN:
                 reopen()
             elif received.verb is Verb.HARAKIRI:
@@ -368,7 +373,7 @@ class Service:
             return
         self._stopped = True
         if self._doors is not None:
-            self._doors.stop()
+            self._doors.stop(final=self._final)
         if self._room is not None:
             self._room.stop()
         else:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.http import Closed, Connection, get
+from support.http import Closed, Connection, get, request_bytes
 from support.server import APPS, Server, wait_until
 
 if TYPE_CHECKING:
@@ -86,3 +86,20 @@ def test_no_reload_costs_a_request(serve_http: Callable[..., Any]) -> None:
     assert not broken
     assert set(served) == {200}
     assert get(address).status == 200
+
+
+def test_a_pause_and_a_stop_lose_nobody(serve_http: Callable[..., Any]) -> None:
+    server, address = serve_http("--threads", "2")
+    mark = server.mark()
+    os.kill(server.process.pid, signal.SIGTSTP)
+    server.wait_log("paused, new requests wait", PATIENCE, after=mark)
+    with Connection(address) as one, Connection(address) as two:
+        one.send(request_bytes("/"))
+        os.kill(server.process.pid, signal.SIGTSTP)
+        assert one.read().status == 200
+        os.kill(server.process.pid, signal.SIGTSTP)
+        server.wait_log("paused, new requests wait(?s:.*)going on(?s:.*)paused", PATIENCE, after=mark)
+        two.send(request_bytes("/"))
+        os.kill(server.process.pid, signal.SIGTERM)
+        assert two.read().status == 200
+    assert server.process.wait(PATIENCE) == 0

@@ -55,6 +55,7 @@ _IN: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 _BROKEN: Final = select.EPOLLHUP | select.EPOLLERR
 _READABLE: Final = select.EPOLLIN | select.EPOLLRDHUP | _BROKEN
 _WRITABLE: Final = select.EPOLLOUT | _BROKEN
+_LAST_GUESTS: Final = 1024
 _COURTESY: Final = 0.002
 """Seconds that a connection is left to workers that have fewer."""
 _NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -97,6 +98,9 @@ class DoorRoom:
         self.mutex = threading.Lock()
         self.wheel = Wheel()
         self.draining = False
+        self.paused = False
+        self._last_call = False
+        """Who waits at the doors is still let in: nobody else will."""
         self.refusals = 0
         """Requests that were answered in place of a thread, or not at all."""
         self._visitors = visitors
@@ -143,6 +147,8 @@ class DoorRoom:
 
     def take(self) -> Connection | None:
         """The next request that has been read."""
+        if self.paused:
+            return None
         try:
             conn = self._queue.popleft()
         except IndexError:
@@ -165,7 +171,7 @@ class DoorRoom:
         if self._lead.acquire(blocking=False):
             try:
                 self._turns += 1
-                if not self._queue:
+                if not self._has_requests:
                     self._turn(accepting=True)
             finally:
                 self._lead.release()
@@ -179,7 +185,12 @@ class DoorRoom:
         with self.mutex:
             self._sleepers.append(pillow)
         # whoever ends what we wait for does so first, and looks for sleepers then; we did the reverse
-        if self._queue or self._over or not self._lead.locked() or (self._mail is not None and self._mail.has_mail()):
+        if (
+            self._has_requests
+            or self._over
+            or not self._lead.locked()
+            or (self._mail is not None and self._mail.has_mail())
+        ):
             with self.mutex:
                 if pillow in self._sleepers:
                     self._sleepers.remove(pillow)
@@ -187,6 +198,15 @@ class DoorRoom:
         elif self._aside:
             self._stop_waiting()
         pillow.acquire()
+
+    @property
+    def _has_requests(self) -> bool:
+        return bool(self._queue) and not self.paused
+
+    def pause(self, paused: bool) -> None:
+        """Begin no request, and accept nobody; or go on. Any thread."""
+        self.paused = paused
+        self._stop_waiting()
 
     def _wake(self, count: int) -> int:
         """Wake threads that sleep; gives how many that were."""
@@ -204,7 +224,7 @@ class DoorRoom:
 
     def _turn(self, *, accepting: bool) -> None:
         """Wait for what happens, and see to it."""
-        if accepting is not self._open or self._shut_until:
+        if accepting is not self._open or self._shut_until or self.paused:
             self._set_open(accepting)
         timeout = _LOOK if self._conns else -1
         if self.draining or self._shut_until:
@@ -232,7 +252,7 @@ class DoorRoom:
     def _set_open(self, accepting: bool) -> None:
         if self._shut_until and _now() >= self._shut_until:
             self._shut_until = 0.0
-        wanted = accepting and not self.draining and not self._shut_until
+        wanted = accepting and not self.draining and not self.paused and not self._shut_until
         if wanted is self._open:
             return
         self._open = wanted
@@ -270,20 +290,22 @@ class DoorRoom:
         elif mask & _BROKEN and conn.state is State.BUSY:
             conn.lost()
 
-    def _accept(self, entrance: _Entrance) -> None:
-        """Let one client in: others are for other workers, if they are idle."""
+    def _accept(self, entrance: _Entrance) -> bool:
+        """Let one client in: others are for other workers, if they are idle. Whether there was one."""
+        if self.paused:
+            return False
         if entrance.door.keepalive and self._patient and self._has_more_than_others():
             self._patient = False
             self._shut_until = _now() + _COURTESY
             self._set_open(accepting=True)
-            return
+            return False
         self._patient = True
         try:
             sock, address = entrance.sock.accept()
         except OSError as error:
             if error.errno in _NO_DESCRIPTORS:
                 self._shut(error)
-            return  # else somebody else was quicker, or the client has left
+            return False  # else somebody else was quicker, or the client has left
         if len(self._conns) >= self.policy.connections:
             self._make_room()
         door = entrance.door
@@ -292,7 +314,7 @@ class DoorRoom:
         except (OSError, ValueError) as error:
             log.error("tls failed door=%s: %s", door.name, error)
             sock.close()
-            return
+            return True
         host, port = address[:2] if door.family != socket.AF_UNIX else ("", 0)
         self._number += 1
         sender, number = entrance.sender, b"%d" % self._number
@@ -306,6 +328,7 @@ class DoorRoom:
         except Exception:
             log.exception("connection of door %s broken off", door.name)  # as in _look_after
             conn.close()
+        return True
 
     def _has_more_than_others(self) -> bool:
         """Whether another worker should take the next connection, which may stay for long."""
@@ -348,6 +371,12 @@ class DoorRoom:
         """The worker leaves: connections that bring no other request soon are ended."""
         if self._open:
             self._set_open(accepting=False)
+        if self._last_call:
+            self._last_call = False
+            for entrance in self._entrances.values():
+                for _ in range(_LAST_GUESTS):
+                    if not self._accept(entrance):
+                        break
         with self.mutex:
             free = [conn for conn in list(self._conns.values()) if not conn.held]
             for conn in free:
@@ -420,7 +449,7 @@ class DoorRoom:
     def _deputize(self) -> None:
         while not self._over:
             self._resting = True
-            if self._lead.locked() and not self._queue:
+            if self._lead.locked() and not self._has_requests:
                 self._stir.acquire()
             elif self._resting:
                 self._resting = False
@@ -436,7 +465,7 @@ class DoorRoom:
         while not self._over:
             turns = self._turns
             time.sleep(TICK)
-            if self._queue:
+            if self._has_requests:
                 if self._wake(len(self._queue)):
                     continue
             elif self._lead.locked():
@@ -461,9 +490,13 @@ class DoorRoom:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    def stop(self) -> None:
-        """Accept nothing more; end when all connections have. Any thread, once."""
+    def stop(self, *, final: bool = False) -> None:
+        """Accept nothing more; end when all connections have. Any thread, once.
+
+        Args: final: no other worker will serve those who wait to be accepted.
+        """
         now = _now()
+        self._patient, self._last_call, self.paused = False, final, False
         with self.mutex:
             self.draining = True
             for conn in list(self._conns.values()):

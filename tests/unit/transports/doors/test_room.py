@@ -323,6 +323,46 @@ def test_a_door_that_closes_finishes_what_has_begun() -> None:
     door.listener.detach()
 
 
+def test_a_pause_keeps_requests_and_clients_waiting(open_door: Callable[..., Doorman]) -> None:
+    door = open_door(echo)
+    with door.connect() as known:
+        known.sendall(b"/a 0\n")
+        assert receive(known, 6) == b"/a=0:\n"
+        door.room.pause(True)
+        known.sendall(b"/b 0\n")
+        with door.connect() as new:
+            new.sendall(b"/c 0\n")
+            wait_until(lambda: len(door.room._queue) == 1, 20, "the request is read")
+            assert len(door.room._conns) == 1
+            door.room.pause(False)
+            assert receive(new, 6) == b"/c=0:\n"
+        assert receive(known, 6) == b"/b=0:\n"
+
+
+def test_the_last_worker_serves_who_waits_to_be_accepted() -> None:
+    go, busy = threading.Event(), threading.Event()
+
+    def serve(request: Request, channel: Any) -> None:
+        busy.set()
+        assert go.wait(20)
+        channel.send_last(b"HTTP/1.1 200 OK\r\n\r\n", request.path)
+
+    door = Doorman(serve, 1)
+    with door.connect() as first, door.connect() as second, door.connect() as third:
+        first.sendall(b"/1 0\n")
+        assert busy.wait(20)
+        for client in (second, third):
+            client.sendall(b"/2 0\n")
+        door.room.stop(final=True)
+        go.set()
+        for client in (second, third):
+            assert receive_all(client) == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n/2"
+    for thread in door.threads:
+        thread.join(20)
+    assert door.room.over
+    door.listener.detach()
+
+
 def test_many_clients_at_once(open_door: Callable[..., Doorman]) -> None:
     door = open_door(echo, 4)
     wrong: list[bytes] = []
