@@ -81,6 +81,50 @@ class Deed:
         return f"{self.kind}:{' '.join(self.words)}"
 
 
+@dataclass(frozen=True)
+class TouchedDeed:
+    """A file, and what is done when it changes."""
+
+    path: str
+    deed: Deed
+
+    @classmethod
+    def parse(cls, text: str) -> TouchedDeed:
+        """Read ``FILE action:argument``.
+
+        Raises: ConfigError: with what was expected.
+        """
+        path, _, deed = text.strip().partition(" ")
+        if not deed.strip():
+            raise ConfigError("expected FILE ACTION:ARGUMENT")
+        return cls(path, Deed.parse(deed.strip()))
+
+    @property
+    def done_here(self) -> bool:
+        return self.deed.done_here
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.deed}"
+
+
+class TouchedCommand(TouchedDeed):
+    """The same for a command."""
+
+    @classmethod
+    def parse(cls, text: str) -> TouchedCommand:
+        """Read ``FILE COMMAND``.
+
+        Raises: ConfigError: with what was expected.
+        """
+        path, _, command = text.strip().partition(" ")
+        if not command.strip() or "\0" in text:
+            raise ConfigError("expected FILE COMMAND")
+        return cls(path, Deed("exec", (command.strip(),)))
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.deed.words[0]}"
+
+
 def _checked(kind: str, words: list[str]) -> list[str]:
     if kind == "chmod" and re.fullmatch(r"0?[0-7]{3,4}", words[1]) is None:
         raise ConfigError(f"{words[1]!r}: expected a mode of octal digits, as in 660")

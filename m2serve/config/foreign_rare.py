@@ -59,7 +59,7 @@ _REQUESTS = """
 _STATIC_CACHE = "static-cache-paths static-cache-paths-name"
 _STATIC_MODE = "file-serve-mode fileserve-mode"
 _RELOADS = """
-    reload-on-fd brutal-reload-on-fd fs-brutal-reload fs-signal touch-exec touch-signal
+    reload-on-fd brutal-reload-on-fd fs-signal touch-signal
     touch-spoolers-reload propagate-touch
 """
 _TIMERS = "signal-timer timer signal-rbtimer rbtimer cron-legion unique-cron-legion unique-legion-cron"

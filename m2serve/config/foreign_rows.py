@@ -55,8 +55,6 @@ SOCKETS = (
 PROCESSES = (
     _elsewhere("drop-after-apps", "", "applications are loaded as uid; let this user read what they need"),
     _needless("drop-after-init", "", "the user changes when all is made that root has to make"),
-    _missing("harakiri-queue-threshold", "N", "harakiri comes however short the queue is"),
-    _missing("touch-mules-reload fs-reload", "PATH", "only touch-reload and HUP reload"),
     _missing("reload-os-env", "", "the environment stays that of the start"),
     _needless("honour-stdin", "", "workers have the standard input that m2serve was started with"),
     _needless("forkbomb-delay", "SECONDS", "workers that die early are started again ever more slowly"),

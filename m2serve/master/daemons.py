@@ -114,7 +114,10 @@ class DaemonTouch(Attachment):
     _next: Seconds = AT_ZERO
 
     @classmethod
-    def of(cls, board: Board, programs: Sequence[Program], watches: Sequence[Watch]) -> DaemonTouch:
+    def of(
+        cls, board: Board, programs: Sequence[Program], watches: Sequence[Watch], mules: Sequence[str] = ()
+    ) -> DaemonTouch:
+        """Args: mules: files for which all of them are started anew."""
         files = [
             _Touched(program.touch, partial(_renew_slot, board, index))
             for index, program in enumerate(programs)
@@ -122,6 +125,9 @@ class DaemonTouch(Attachment):
         ]
         smart = [watch for watch in watches if watch.smart.program.touch]
         files += [_Touched(watch.smart.program.touch, partial(_stop, watch)) for watch in smart]
+        scripts = [number for number, program in enumerate(programs) if program.script]
+        places = [os.path.abspath(path) for path in mules]
+        files += [_Touched(path, partial(_renew_slot, board, number)) for path in places for number in scripts]
         for file in files:
             file.seen = identity(file.path)
         return cls(files)

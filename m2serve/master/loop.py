@@ -174,8 +174,9 @@ class Loop:
         if job is not None:
             job.ended(child, death, now)
             return
-        if child.program is not None and child.program.stdin:
-            own = logging.getLogger(f"m2serve.{child.name}")  # whose lines raise no alarm
+        if child.program is not None and child.kind is ChildKind.COMMAND:
+            # That of an alarm is told by its own logger, whose lines raise none.
+            own = logging.getLogger(f"m2serve.{child.name}") if child.program.stdin else log
             level = logging.INFO if death.code == 0 else logging.WARNING
             own.log(level, "%s (pid: %d) ended: %s", child.name, child.pid, death)
             return

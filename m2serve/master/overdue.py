@@ -31,17 +31,23 @@ class Overdue(Attachment):
     board: Board
     scores: Scores
     deadlines: Deadlines
+    threshold: int = 0
+    """While fewer requests than so many wait for a thread, nobody is late."""
     _next: Seconds = AT_ZERO
 
     def turn(self, now: Seconds) -> bool:
         period = self._period()
         if period is None or now < self._next:
             return False
-        self._next = Seconds(now + period)
+        patient = 0 <= self.scores.queued() < self.threshold if self.threshold else False
+        # The queue may grow at any time.
+        self._next = Seconds(now + (min(period, _OWN) if self.threshold else period))
         found = False
         for child in self.board.workers:
             if child.state in harakiri.SERVING and child.key in self.scores.lives:
                 before, child.late = child.late, self._late(self.scores.lives[child.key][1], now)
+                if patient:
+                    child.late = ()
                 found |= child.late != before
         return found
 

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import os
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING
 
 import m2serve.dispatcher.main
@@ -39,7 +40,7 @@ from m2serve.master.mode import Mode
 from m2serve.master.overdue import Overdue
 from m2serve.master.pages import PageServer
 from m2serve.master.pidfile import PidFiles
-from m2serve.master.programs import attached, mules, of_mongrel2, smart
+from m2serve.master.programs import attached, mules, of_mongrel2, of_shell, smart
 from m2serve.master.scores import Scores
 from m2serve.master.service import Service
 from m2serve.master.signals import SignalQueue
@@ -56,7 +57,7 @@ from m2serve.mongrel2.soundness import examine
 from m2serve.observe.log import move, reopens
 from m2serve.plugin.hooks import Hooks
 from m2serve.system.background import Launch
-from m2serve.system.deeds import perform_all, try_all
+from m2serve.system.deeds import perform, perform_all, try_all
 from m2serve.system.fds import close_quietly
 from m2serve.system.notify import Notifier
 from m2serve.system.orphan import take_orphans
@@ -68,6 +69,7 @@ from m2serve.worker.tracebacker import remove
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from m2serve.config.deeds import Deed
     from m2serve.config.settings import Settings
     from m2serve.front import Front
     from m2serve.ids import Seconds
@@ -162,15 +164,13 @@ class Server:
             board.preload = settings.preload or (settings.processes > 1 and not settings.lazy_apps)
             if board.preload:
                 take_orphans()
-            touch = Touch(watched(settings), commands)
-            touch.begin(clock())
             size = LogSize(commands, settings.log_maxsize)
             told = Told(self._launch, board, settings.daemonize2 is not None)
             programs = [*map(of_mongrel2, daemons), *attached(settings), *mules(settings)]
             watches = [Watch(one) for one in smart(settings)]
             scores = Scores(board, node, settings.queue_limit, programs, watches)
             has = Holdings(board, node, scores, fifo, pidfiles, listeners, daemons, front, doors)
-            attachments: list[Attachment] = [pidfiles, fifo, touch, size, service, told]
+            attachments: list[Attachment] = [pidfiles, fifo, size, service, told]
             if settings.py_autoreload:
                 attachments.append(Autoreload(settings.py_autoreload, board, commands))
             if left is None:
@@ -268,11 +268,13 @@ class Server:
         actor = Actor(board, node, spawner, programs, settings.threads, hooks=self._hooks)
         users = {0, os.geteuid(), rights.uid if rights.uid is not None else os.geteuid()}
 
-        def tell(program: Program, now: Seconds) -> None:
+        def run(program: Program, now: Seconds) -> None:
             if board.stop is None:
                 actor.command(program, settings.hook_timeout, now)
 
-        alarms = Alarms(settings, tell, users)
+        alarms = Alarms(settings, run, users)
+        touch = Touch(watched(settings), commands, do=partial(_touched, settings, run))
+        touch.begin(clock())
         inbox, outputs, timetable = Inbox(board, node), DaemonOutput(), Timetable(board)
         estate = Estate(has, actor, inbox, outputs, timetable)
         upgrade = Upgrade(estate, signals, service, self._start)
@@ -286,11 +288,12 @@ class Server:
                 _furnish(board, programs)
                 actor.open_generation(ReloadKind.GRACEFUL, clock())
             deadlines = Deadlines(settings.harakiri)
+            overdue = Overdue(board, scores, deadlines, settings.harakiri_queue_threshold)
             census = Census(board, scores, commands, algorithm(settings), settings.die_on_idle)
-            attachments = [*attachments, scores, Meter(board, scores), Overdue(board, scores, deadlines)]
+            attachments = [*attachments, scores, Meter(board, scores), overdue]
             attachments += [census, Mode(board, doors=bool(node.doors)), Knocks(board, node), *listeners]
-            attachments += [SmartDaemons(board, watches, spawner.detached), DaemonTouch.of(board, programs, watches)]
-            attachments += [timetable, alarms]
+            daemon_touch = DaemonTouch.of(board, programs, watches, settings.touch_mules_reload)
+            attachments += [SmartDaemons(board, watches, spawner.detached), daemon_touch, touch, timetable, alarms]
             attachments += [Ticks(self._hooks.ticks, scores.snapshot)] if self._hooks.ticks else []
             code = Loop(board, actor, inbox, signals, outputs, commands, [*attachments, upgrade]).run()
             self._hooks("exit", code=code)
@@ -351,6 +354,19 @@ def _listeners(settings: Settings, hooks: Hooks, own: Callable[[str], None] | No
         what = f"page of {page.call.plugin}"
         found.append(PageServer(page.address.resolved(here), own=own, what=what, page=page))
     return found
+
+
+def _touched(settings: Settings, run: Callable[[Program, Seconds], None], deed: Deed, why: str, now: Seconds) -> None:
+    """Do what a touched file asks for; nothing that takes time is done by us."""
+    if deed.kind in ("exec", "safeexec"):
+        run(of_shell(settings, why.partition(" ")[0], deed.words[0]), now)
+        return
+    # Tests wait for this line.
+    log.info("%s: %s", why, deed)
+    try:
+        perform(deed, settings.hook_timeout)
+    except (OSError, ConfigError, LookupError) as error:
+        log.error("failed: %s: %s: %s", why, deed, error)
 
 
 def _abandon(board: Board, listeners: Sequence[StatsServer], alarms: Alarms) -> None:

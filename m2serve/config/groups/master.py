@@ -4,6 +4,7 @@
 # Annotations are read at run time: no postponed evaluation in this directory.
 from dataclasses import dataclass
 
+from m2serve.config.deeds import TouchedCommand, TouchedDeed
 from m2serve.config.option import compatible, option
 from m2serve.ids import Seconds
 
@@ -34,6 +35,17 @@ class MasterGroup:
         (), "Reload worker by worker when this file changes or appears.", metavar="FILE"
     )
     touch_workers_reload: tuple[str, ...] = option((), "The same as touch-reload.", metavar="FILE")
+    touch_mules_reload: tuple[str, ...] = option(
+        (), "Start mules anew when this file changes or appears.", metavar="FILE"
+    )
+    fs_reload: tuple[str, ...] = option(
+        (), "Reload when this file, or anything that lies in this directory, changes.", metavar="PATH"
+    )
+    fs_brutal_reload: tuple[str, ...] = option((), "The same with a brutal reload.", metavar="PATH")
+    touch_exec: tuple[TouchedCommand, ...] = option(
+        (), "Run a command when this file changes or appears.", metavar="FILE COMMAND"
+    )
+    hook_touch: tuple[TouchedDeed, ...] = option((), "Do this when the file changes or appears.", metavar="FILE ACTION")
     touch_logreopen: tuple[str, ...] = option(
         (), "Open the file of logto again when this file changes or appears.", metavar="FILE"
     )

@@ -41,6 +41,9 @@ class ProcessGroup:
         names=("t",),
         metavar="[/PREFIX=]SECONDS",
     )
+    harakiri_queue_threshold: int = option(
+        0, "No harakiri while fewer requests than so many wait for a thread; what is late then waits for it."
+    )
     harakiri_verbose: bool = option(
         False, "Log at harakiri what the kernel says of the thread, and what all other threads of the worker do."
     )

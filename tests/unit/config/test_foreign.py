@@ -89,7 +89,7 @@ def test_letters() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "fate"),
     [
-        ("hook-touch", "exec:touch x", Fate.MISSING),
+        ("hook-emperor-start", "exec:touch x", Fate.MISSING),
         ("php-docroot", "/srv", Fate.ELSEWHERE),
         ("error-route", "^/x return:403", Fate.MISSING),
     ],

@@ -166,6 +166,19 @@ def test_who_lives(tmp_path, monkeypatch):
 # --- touch ----------------------------------------------------------------------------
 
 
+def test_a_touched_file_begins_all_mules_anew(tmp_path):
+    make = Maker()
+    slot = daemon(make)
+    file = tmp_path / "file"
+    program = Program("mule 1", (), "jobs.py", script="jobs.py", number=1)
+    touch = DaemonTouch.of(make.board, [program], [], [str(file)])
+    assert not touch.turn(NOW)
+    file.touch()
+    assert touch.turn(Seconds(NOW + 1))
+    assert slot.renew == f"touch {file}"
+    assert DaemonTouch.of(make.board, [Program("daemon 1", ("x",), "x")], [], [str(file)]).due(NOW) is None
+
+
 def test_a_touched_file_begins_its_daemon_anew(tmp_path, watch, monkeypatch):
     make = Maker()
     slot = daemon(make)

@@ -168,6 +168,22 @@ def furnish():
         house.node.close()
 
 
+def test_while_the_queue_is_short_nobody_is_late(furnish, monkeypatch):
+    house = furnish("30")
+    house.overdue.threshold = 2
+    waiting = [1]
+    monkeypatch.setattr(house.overdue.scores, "queued", lambda: waiting[0])
+    house.begin(0, 7, b"/a")
+    assert not house.look(40)
+    assert house.overdue.due(Seconds(NOW + 40)) == NOW + 41, "the queue may grow"
+    waiting[0] = 2
+    assert house.look(41)
+    assert house.child.late
+    waiting[0] = 0
+    assert house.look(42)
+    assert house.child.late == ()
+
+
 def test_it_looks_when_a_deadline_comes_and_once_in_each_shortest_one(furnish):
     house = furnish("30", "/reports=120")
     assert not house.look(0)

@@ -7,10 +7,12 @@ import os
 import pytest
 from boards import NOW, Commands
 
+from m2serve.config.deeds import Deed, TouchedCommand, TouchedDeed
 from m2serve.config.settings import Settings
+from m2serve.errors import ConfigError
 from m2serve.ids import Seconds
 from m2serve.master.commands import Command
-from m2serve.master.touch import PERIOD, Touch, Watched, identity, watched
+from m2serve.master.touch import PERIOD, Touch, Watched, identity, latest_inside, watched
 
 
 @pytest.fixture
@@ -33,6 +35,35 @@ def touch(commands, files):
 
 def after(periods):
     return Seconds(NOW + periods * PERIOD)
+
+
+def test_what_lies_in_a_directory_counts_too(tmp_path, commands):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "a.py").write_text("1")
+    touch = Touch([Watched(str(tmp_path / "code"), Command.RELOAD, "fs-reload", inside=True)], commands)
+    touch.begin(NOW)
+    assert not touch.turn(after(1))
+    os.utime(tmp_path / "code" / "a.py", ns=(1, 2**62))
+    assert touch.turn(after(2))
+    (tmp_path / "code" / "b.py").write_text("2")
+    assert touch.turn(after(3))
+    (tmp_path / "code" / "b.py").unlink()
+    assert touch.turn(after(4))
+    assert not touch.turn(after(5))
+    assert latest_inside(str(tmp_path / "nowhere")) is None
+    assert latest_inside(str(tmp_path / "code" / "a.py")) == identity(str(tmp_path / "code" / "a.py"))
+
+
+def test_what_is_no_command_to_the_master(commands, files):
+    done = []
+    deed = Deed.parse("exec:make")
+    watch = [Watched("/here", deed, "hook-touch"), Watched("/here", Command.RELOAD, "touch-reload")]
+    touch = Touch(watch, commands, files.get, lambda *what: done.append(what))
+    touch.begin(NOW)
+    files["/here"] = (1, 1, 2)
+    assert touch.turn(after(1))
+    assert done == [(deed, "hook-touch /here", after(1))]
+    assert commands.obeyed == [(Command.RELOAD, "touch-reload /here")]
 
 
 def test_nothing_changes_nothing(touch, commands):
@@ -88,6 +119,27 @@ def test_what_the_options_mean():
         (os.path.abspath("c"), Command.CHAIN_RELOAD),
         ("/d", Command.REOPEN_LOG),
     ]
+
+
+def test_files_with_something_to_do():
+    settings = Settings(
+        fs_reload=("/a",),
+        fs_brutal_reload=("/b",),
+        touch_exec=(TouchedCommand.parse("/c make all"),),
+        hook_touch=(TouchedDeed.parse("/d unlink:/x"),),
+    )
+    assert [(one.path, one.command, one.inside) for one in watched(settings)] == [
+        ("/a", Command.RELOAD, True),
+        ("/b", Command.BRUTAL_RELOAD, True),
+        ("/c", Deed("exec", ("make all",)), False),
+        ("/d", Deed("unlink", ("/x",)), False),
+    ]
+    assert settings.hook_touch[0].done_here
+    assert not TouchedDeed.parse("/d rpc:x").done_here
+    assert (str(settings.touch_exec[0]), str(settings.hook_touch[0])) == ("/c make all", "/d unlink:/x")
+    for parse, text in ((TouchedCommand.parse, "/c"), (TouchedDeed.parse, "/d"), (TouchedDeed.parse, "/d what:x")):
+        with pytest.raises(ConfigError, match="expected"):
+            parse(text)
 
 
 def test_the_real_file_system(tmp_path):
