@@ -6,8 +6,9 @@ that request itself: a quick application is served by one thread, without a swit
 
 * The next thread that has nothing to do.
 * Where requests are slow, a sleeping thread, woken by whoever takes a request.
-* Where they were quick so far, and one is not: the *deputy*, a thread of its own, sees after 2 ms that nobody leads. It
-  wakes a sleeping thread; if there is none it leads itself until there is one. Then it accepts nothing, for another
+* Where they were quick so far, and one is not: the *deputy*, a thread of its own, sees after 2 ms that nobody leads.
+  (It waits on to 10 ms if who led last computes, or waits for a processor: a second thread would not make it faster.)
+  It wakes a sleeping thread; if there is none it leads itself until there is one. Then it accepts nothing, for another
   worker may have threads: what it does is read on, and write on, so that no slow client needs a thread.
 """
 
@@ -44,7 +45,9 @@ _now = time.monotonic
 
 TICK: Final = 0.002
 """Seconds until the deputy looks again."""
-_QUICK: Final = 0.0007
+_FORBEARANCE: Final = 4
+"""Ticks more for a thread that computes."""
+_QUICK: Final = 0.001
 """Seconds of a request on average, up to which whoever runs one will soon be back."""
 _EVENTS: Final = 64
 _LOOK: Final = 1.0
@@ -123,6 +126,8 @@ class DoorRoom:
         self._patient = True
         self._lead = threading.Lock()
         self._turns = 0
+        self._latest = 0
+        """Who led last."""
         self._sleepers: list[threading.Lock] = []
         self._aside = False
         """The deputy leads."""
@@ -166,11 +171,17 @@ class DoorRoom:
         """Nothing will come any more, and nothing is left."""
         return self._over
 
-    def wait(self, pillow: threading.Lock) -> None:
-        """Lead, or sleep, until there may be something to do. Args: pillow: the thread's own lock, which it holds."""
+    def wait(self, pillow: threading.Lock, thread: int) -> None:
+        """Lead, or sleep, until there may be something to do.
+
+        Args:
+            pillow: the thread's own lock, which it holds.
+            thread: the kernel's number of it.
+        """
         if self._lead.acquire(blocking=False):
             try:
                 self._turns += 1
+                self._latest = thread
                 if not self._has_requests:
                     self._turn(accepting=True)
             finally:
@@ -462,17 +473,19 @@ class DoorRoom:
 
     def _attend(self) -> None:
         """Look after the connections while threads are at work; back when one of them leads and nothing waits."""
+        ticks = 0
         while not self._over:
             turns = self._turns
             time.sleep(TICK)
-            if self._has_requests:
-                if self._wake(len(self._queue)):
-                    continue
-            elif self._lead.locked():
+            if self._lead.locked() and not self._has_requests:
                 if self._turns == turns:
                     return
                 continue
-            if self._turns == turns and not self._wake(1) and self._lead.acquire(blocking=False):
+            ticks = ticks + 1 if self._turns == turns else 0
+            if not ticks or (ticks <= _FORBEARANCE and computes(self._latest)):
+                continue
+            ticks = 0
+            if not self._wake(max(1, len(self._queue))) and self._lead.acquire(blocking=False):
                 self._lead_aside()
 
     def _lead_aside(self) -> None:
@@ -509,6 +522,15 @@ class DoorRoom:
         for entrance in self._entrances.values():
             entrance.sock.close()
         self._wake(len(self._sleepers))
+
+
+def computes(thread: int) -> bool:
+    """Whether a thread of this process runs, or waits for nothing but a processor."""
+    try:
+        with open(f"/proc/self/task/{thread}/stat", "rb") as file:
+            return file.read(512).rpartition(b") ")[2].startswith(b"R")
+    except OSError:
+        return False
 
 
 def _plain(host: str) -> bytes:

@@ -31,6 +31,7 @@ class DoorSubscription:
         self._mail = mail
         self._pillow = threading.Lock()
         self._pillow.acquire()
+        self._thread = 0
         self._came_by_door = False
         self._channel: DoorChannel | None = None
         self._began = 0.0
@@ -43,6 +44,8 @@ class DoorSubscription:
     def receive(self) -> Delivery | None:
         """Take the next request, or lead or sleep until there is one."""
         room, mail = self._room, self._mail
+        if not self._thread:
+            self._thread = threading.get_native_id()
         while True:
             if mail is not None and self._came_by_door:
                 self._came_by_door = False
@@ -57,7 +60,7 @@ class DoorSubscription:
             if mail is None:
                 if room.over:
                     return None
-                room.wait(self._pillow)
+                room.wait(self._pillow, self._thread)
                 continue
             stopping = mail.room.stopping
             if (delivery := mail.take()) is not None:
@@ -65,10 +68,10 @@ class DoorSubscription:
             if stopping:  # no mail will come any more, while connections may still bring something
                 if room.over:
                     return None
-                room.wait(self._pillow)
+                room.wait(self._pillow, self._thread)
             elif mail.room.doze():
                 try:
-                    room.wait(self._pillow)
+                    room.wait(self._pillow, self._thread)
                 finally:
                     mail.room.rise()
 

@@ -16,7 +16,7 @@ from support.server import wait_until
 
 from m2serve.config.postlimits import PostLimits
 from m2serve.transports.doors import connection
-from m2serve.transports.doors.room import DoorRoom, Policy
+from m2serve.transports.doors.room import DoorRoom, Policy, computes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -223,6 +223,41 @@ def test_one_slow_request_holds_up_nobody(open_door: Callable[..., Doorman]) -> 
             assert receive(quick, 6) == b"/a=0:\n"
         go.set()
         assert receive(slow, 9) == b"/slow=0:\n"
+
+
+def test_a_request_that_computes_holds_up_nobody(open_door: Callable[..., Doorman]) -> None:
+    over = threading.Event()
+
+    def serve(request: Request, channel: Any) -> None:
+        if request.path == b"/spin":
+            while not over.is_set():
+                sum(range(1000))
+        echo(request, channel)
+
+    door = open_door(serve, 2)
+    with door.connect() as slow, door.connect() as quick:
+        slow.sendall(b"/spin 0\n")
+        for _ in range(5):
+            quick.sendall(b"/a 0\n")
+            assert receive(quick, 6) == b"/a=0:\n"
+        over.set()
+        assert receive(slow, 9) == b"/spin=0:\n"
+
+
+def test_a_thread_that_sleeps_does_not_compute() -> None:
+    go, numbers = threading.Event(), []
+
+    def wait() -> None:
+        numbers.append(threading.get_native_id())
+        go.wait(20)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert computes(threading.get_native_id())
+    wait_until(lambda: numbers and not computes(numbers[0]), 20, "it sleeps")
+    go.set()
+    thread.join(20)
+    wait_until(lambda: not computes(numbers[0]), 20, "it is not there")
 
 
 def test_while_all_threads_work_bodies_come_and_answers_go(open_door: Callable[..., Doorman]) -> None:
