@@ -141,8 +141,9 @@ def test_app_ini_behind_mongrel2_conf(front: int, tmp_path: Path, production: Ca
 def test_development_ini(
     tmp_path: Path, ports: dict[str, str], replaced: Callable[[str], Path], start_server: Callable[..., Server]
 ) -> None:
-    (tmp_path / "reload").touch()
-    server = start_server(str(replaced("development.ini")), cwd=tmp_path).wait_ready()
+    module = tmp_path / "changing.py"
+    module.touch()
+    server = start_server(str(replaced("development.ini")), "--pyimport", "changing", cwd=tmp_path).wait_ready()
     assert "WARNING" not in server.log
     address = ("127.0.0.1", int(ports["8080"]))
     server.wait_log("serving on")
@@ -152,7 +153,7 @@ def test_development_ini(
         connection.send(request_bytes("/"))
         assert connection.read().body.startswith(b"{")
     mark = server.mark()
-    os.utime(tmp_path / "reload")
+    module.write_text("changed = True\n")
     server.wait_ready(after=mark)
     assert get(address, "/").status == 200
     assert server.stop() == 0
