@@ -46,7 +46,7 @@ SOCKETS = (
     _needless("http-processes http-workers http-modifier1 http-modifier2", "N", _NO_ROUTER),
     _elsewhere("http-buffer-size", "BYTES", "buffer-size is for the heads of all requests"),
     _elsewhere("http-to", "ADDRESS", "requests go to the application that is served here"),
-    _needless("no-defer-accept tcp-fast-open", "", _KERNEL),
+    _needless("tcp-fast-open", "", _KERNEL),
     _needless("post-buffering-bufsize", "BYTES", "bodies are read in pieces of a size of our own"),
     _elsewhere("chunked-input-limit", "BYTES", "limit-post is for every body"),
     _elsewhere("chunked-input-timeout", "SECONDS", "http-timeout is for every body"),

@@ -234,6 +234,7 @@ class Doors:
             settings.freebind,
             settings.so_keepalive,
             settings.tcp_nodelay,
+            not settings.no_defer_accept,
             one is not None
             and one.address.family == socket.AF_INET6
             and any(other.family == socket.AF_INET and other.port == one.address.port for other in others),

@@ -26,8 +26,8 @@ class Backlog(NamedTuple):
     waiting: int = 0
     most: int = 0
     dropped: int = 0
-    """Attempts to connect that found the queue full, so far; each client makes several. Unix sockets do not count: the
-    client is told, or waits."""
+    """Attempts to connect that found the queue full, so far; each client makes several. Known of TCP sockets with
+    no-defer-accept only: else the kernel counts other things, too, and of Unix sockets nothing."""
 
 
 def backlog(door: Door) -> Backlog:
@@ -43,6 +43,8 @@ def _tcp(door: Door) -> Backlog:
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
         memory = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 64)
+        if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT):
+            memory = b""  # each connection that was kept back is among those
     finally:
         sock.detach()
     waiting, most = struct.unpack_from("=2I", info, _TCP_INFO_QUEUE)

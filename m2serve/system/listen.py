@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from m2serve.errors import ConfigError
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _IP_FREEBIND = 15
 """linux/in.h; the module socket has no name for it before Python 3.12."""
+
+_DEFER: Final = 3
+"""Seconds; then it is to be accepted though its client is silent. The kernel rounds up to its retransmissions."""
 
 Inode = tuple[int, int]
 """Device and number: whether a path still leads to the same file."""
@@ -37,6 +40,8 @@ class Manner:
     keepalive: bool = False
     """Of accepted connections, too: they get both from their listener."""
     nodelay: bool = False
+    defer: bool = False
+    """Leave a connection with the kernel until its client has said something."""
     only_v6: bool = False
     """An IPv6 wildcard leaves the port to IPv4's."""
 
@@ -118,6 +123,7 @@ def _set_options(listener: socket.socket, manner: Manner) -> None:
 def _set_streams(listener: socket.socket, manner: Manner) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(manner.keepalive))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(manner.nodelay))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER if manner.defer else 0)
 
 
 def _furnish(path: str, manner: Manner) -> None:

@@ -144,7 +144,7 @@ def test_the_length_of_queues(
     waits = f"import os, time\nwhile not os.path.exists({str(gate)!r}):\n    time.sleep(0.02)\n"
     (tmp_path / "loads.py").write_text(f"{waits}from probe import application\n")
     server = listening(
-        *("--http", "127.0.0.1:0", "--fastcgi-socket", f"@m2serve-{os.getpid()}", "-l", "7"),
+        *("--http", "127.0.0.1:0", "--fastcgi-socket", f"@m2serve-{os.getpid()}", "-l", "7", "--no-defer-accept"),
         *("--pythonpath", str(tmp_path)),
         module="loads",
     )

@@ -63,6 +63,11 @@ class SocketsGroup:
     freebind: bool = option(False, "Listen at addresses that this host does not have yet (IP_FREEBIND).")
     so_keepalive: bool = option(False, "Have the kernel look whether idle clients are still there (SO_KEEPALIVE).")
     tcp_nodelay: bool = option(True, "Let no small piece of an answer wait for company (TCP_NODELAY).")
+    no_defer_accept: bool = option(
+        False,
+        "Accept a TCP connection at once. Without this the kernel keeps it until its client has said something, some "
+        "seconds at most (TCP_DEFER_ACCEPT), which costs a worker less.",
+    )
     http_keepalive: KeepAlive = option(
         KeepAlive(KEEP_ALIVE),
         "How long a connection of HTTP or FastCGI may wait for its next request; without a number, 75 s; 0: each "
