@@ -104,10 +104,12 @@ class Doorman:
         visitors = memoryview(mmap.mmap(-1, 4096)).cast("Q")
         self.room = DoorRoom(Policy(limits, **(policy or {})), visitors, 1)
         door = {"keepalive": 30.0, "head_timeout": 30.0, "body_timeout": 30.0, **door}
-        self.room.add(Door("http", "lines", self.listener.fileno(), local=self.address, **door), Lines)
+        door = {"protocol": "http", "name": "lines", "fd": self.listener.fileno(), "local": self.address, **door}
+        self.room.add(Door(**door), Lines)
         self.room.start()
         self.lost = 0
         """Requests whose clients had left."""
+        self.served = 0
         self._serve = serve
         self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
         for thread in self.threads:
@@ -122,6 +124,7 @@ class Doorman:
             except ClientGone:
                 self.lost += 1
             finally:
+                self.served += 1
                 if channel.body is not None:
                     channel.body.close()
                 subscription.done()

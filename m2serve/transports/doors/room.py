@@ -8,8 +8,10 @@ that request itself: a quick application is served by one thread, without a swit
 * Where requests are slow, a sleeping thread, woken by whoever takes a request.
 * Where they were quick so far, and one is not: the *deputy*, a thread of its own, sees after 2 ms that nobody leads.
   (It waits on to 10 ms if who led last computes, or waits for a processor: a second thread would not make it faster.)
-  It wakes a sleeping thread; if there is none it leads itself until there is one. Then it accepts nothing, for another
-  worker may have threads: what it does is read on, and write on, so that no slow client needs a thread.
+  It wakes a sleeping thread; if there is none it leads itself until there is one. Then it is not woken for connections,
+  for another worker may have threads: what it does is read on, and write on, so that no slow client needs a thread.
+  Only what nobody has accepted for a while it takes after all: else those who come anew would wait for as long as
+  those who stay have something to say.
 """
 
 from __future__ import annotations
@@ -49,6 +51,8 @@ _FORBEARANCE: Final = 4
 """Ticks more for a thread that computes."""
 _QUICK: Final = 0.001
 """Seconds of a request on average, up to which whoever runs one will soon be back."""
+_STOOP: Final = 0.01
+"""Seconds between two looks for connections that no worker has accepted, where all threads are at work."""
 _EVENTS: Final = 64
 _LOOK: Final = 1.0
 """Seconds between two looks at the deadlines."""
@@ -121,6 +125,12 @@ class DoorRoom:
         self._look_at = _now() + _LOOK
         self._open = False
         """The listening sockets are polled."""
+        self._waiting = select.poll()
+        """Of the listening sockets, those where somebody waits."""
+        self._stoop_at = 0.0
+        self._seen: set[int] = set()
+        """Those where somebody waited when we last looked; and in which turn of the threads that was."""
+        self._seen_in = 0
         self._shut_until = 0.0
         """Nothing is accepted before: others have fewer connections, or there are no descriptors."""
         self._patient = True
@@ -142,6 +152,7 @@ class DoorRoom:
         """Accept at that door, too. Args: context: of TLS, asked for each connection."""
         sock = socket.socket(door.family, socket.SOCK_STREAM, fileno=door.fd)
         sock.setblocking(False)
+        self._waiting.register(sock.fileno(), select.POLLIN)
         self._entrances[sock.fileno()] = _Entrance(door, sock, codec, context, door.protocol.encode("ascii"))
 
     def start(self) -> None:
@@ -240,6 +251,10 @@ class DoorRoom:
         timeout = _LOOK if self._conns else -1
         if self.draining or self._shut_until:
             timeout = _FAREWELL_LOOK if self.draining else max(0.0, self._shut_until - _now())
+        elif not accepting:
+            timeout = _STOOP
+            if _now() >= self._stoop_at:
+                self._take_in()
         for fd, mask in self._epoll.poll(timeout, _EVENTS):
             conn = self._conns.get(fd)
             if conn is not None:
@@ -300,6 +315,15 @@ class DoorRoom:
             conn.go_on()
         elif mask & _BROKEN and conn.state is State.BUSY:
             conn.lost()
+
+    def _take_in(self) -> None:
+        """Let those in who wait since the last look: had another worker a thread for them, it would have done so."""
+        self._stoop_at = _now() + _STOOP
+        waited = self._seen if self._seen_in == self._turns else set()
+        self._seen, self._seen_in = {fd for fd, _ in self._waiting.poll(0)}, self._turns
+        for fd in self._seen & waited:
+            self._patient = False
+            self._accept(self._entrances[fd])
 
     def _accept(self, entrance: _Entrance) -> bool:
         """Let one client in: others are for other workers, if they are idle. Whether there was one."""

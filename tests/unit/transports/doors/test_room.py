@@ -285,6 +285,35 @@ def test_while_all_threads_work_bodies_come_and_answers_go(open_door: Callable[.
             assert receive(client, 5) == b"done\n"
 
 
+def test_those_who_have_much_to_say_do_not_keep_others_out(open_door: Callable[..., Doorman]) -> None:
+    """There is always another request of a connection that is there; one that is new is let in all the same."""
+
+    def serve(request: Request, channel: Any) -> None:
+        time.sleep(0.002)
+        echo(request, channel)
+
+    door = open_door(serve, 1)
+    with door.connect() as many:
+        many.sendall(b"/a 0\n" * 5000)
+        assert receive(many, 6) == b"/a=0:\n"
+        with door.connect() as new:
+            new.sendall(b"/b 0\n")
+            assert receive(new, 6) == b"/b=0:\n"
+        assert door.served < 5000
+
+
+def serve(request: Request, channel: Any) -> None:
+        channel.send(b"part\n")
+        channel.break_off()
+
+    door = open_door(serve, protocol="uwsgi")
+    with door.connect() as client:
+        client.sendall(b"/a 0\n")
+        with pytest.raises(ConnectionResetError):
+            receive_all(client)
+    wait_until(lambda: not door.room._conns, 20, "it is closed")
+
+
 def test_slow_requests_use_all_threads(open_door: Callable[..., Doorman]) -> None:
     together = threading.Barrier(4)
 
