@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9]{2}) ([^\r\n]*)")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\x00]*)")
 
-Address = tuple[str, int]
+Address = tuple[str, int] | str
+"""A port, or the path of a Unix socket, ``@NAME`` for one without a file."""
 
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 
@@ -57,10 +58,14 @@ class Response:
 class Connection:
     """One connection to a server; responses are read in the order of the requests."""
 
+    serves_more = True
+    """Another request may follow an answer."""
+
     def __init__(self, address: Address, timeout: float = 30.0) -> None:
         self.timeout = timeout
-        self.socket = socket.create_connection(address, timeout=timeout)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = connected(address, timeout)
+        self.was_reset = False
+        """The server has not closed it, but broken it off."""
         self._buffer = b""
         self._deadline = 0.0
         _connections.add(self)
@@ -77,6 +82,24 @@ class Connection:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
+    def ask(
+        self,
+        target: str = "/",
+        *,
+        method: str = "GET",
+        headers: tuple[tuple[str, str], ...] = (),
+        body: bytes = b"",
+        version: str = "HTTP/1.1",
+    ) -> None:
+        """Send one request."""
+        self.send(self.encode(target, method, headers, body, version))
+
+    def encode(
+        self, target: str, method: str, headers: tuple[tuple[str, str], ...], body: bytes, version: str
+    ) -> bytes:
+        """A request in the protocol of this connection."""
+        return request_bytes(target, method=method, headers=headers, body=body, version=version)
+
     def request(
         self,
         target: str = "/",
@@ -88,7 +111,7 @@ class Connection:
     ) -> Response:
         """Send one request and read its answer."""
         started = time.monotonic()
-        self.send(request_bytes(target, method=method, headers=headers, body=body, version=version))
+        self.ask(target, method=method, headers=headers, body=body, version=version)
         response = self.read(method)
         response.seconds = time.monotonic() - started
         return response
@@ -126,6 +149,7 @@ class Connection:
         try:
             return self.socket.recv(65536)
         except ConnectionError:
+            self.was_reset = True
             return b""
 
     def _until(self, mark: bytes) -> bytes:
@@ -150,7 +174,7 @@ class Connection:
 
     def _head(self) -> Response:
         first, *lines = self._until(b"\r\n\r\n").split(b"\r\n")
-        match = _STATUS_LINE.fullmatch(first)
+        match = _STATUS_LINE.fullmatch(self._status_line(first))
         if match is None:
             raise BadResponse(f"status line {first[:100]!r}")
         headers = []
@@ -160,6 +184,10 @@ class Connection:
                 raise BadResponse(f"header line {line[:100]!r}")
             headers.append((header[1].decode("latin-1"), header[2].decode("latin-1").strip()))
         return Response(match[1].decode(), int(match[2]), match[3].decode("latin-1"), headers)
+
+    def _status_line(self, first: bytes) -> bytes:
+        """That of HTTP, of a first line in this protocol."""
+        return first
 
     def _body(self, response: Response, method: str) -> None:
         length, coding = response.get("content-length"), response.get("transfer-encoding")
@@ -193,6 +221,22 @@ class Connection:
                     return bytes(body)
         except Closed as closed:
             raise Closed(bytes(body) + closed.partial) from None
+
+
+def connected(address: Address, timeout: float = 30.0) -> socket.socket:
+    """A socket that is connected there."""
+    if isinstance(address, tuple):
+        sock = socket.create_connection(address, timeout=timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(timeout)
+    try:
+        sock.connect("\0" + address[1:] if address.startswith("@") else address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def close_all() -> None:

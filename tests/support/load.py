@@ -36,6 +36,9 @@ class Load:
         keep_alive: one connection a client, as long as the server keeps it.
         timeout: seconds until a request counts as ``timeout``.
         tagged: each request has a path of its own, which the good answer must repeat (``/sleep/SECONDS``).
+        connect: makes the connections.
+        again: ask once more where a connection that had served is closed in place of an answer, as any client of HTTP's
+            has to; ``asked_again`` counts them.
     """
 
     def __init__(
@@ -46,15 +49,22 @@ class Load:
         keep_alive: bool = True,
         timeout: float = 10.0,
         tagged: bool = False,
+        connect: type[Connection] = Connection,
+        again: bool = False,
     ) -> None:
         self._address = address
+        self._connect = connect
+        self._again = again
         self._tags = itertools.count() if tagged else None
         self._targets = itertools.cycle(targets or ("/",))
-        self._keep_alive = keep_alive
+        self._keep_alive = keep_alive and connect.serves_more
         self._timeout = timeout
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._client, name=f"client-{n}") for n in range(clients)]
         self.results: list[Result] = []
+        self.asked_again: list[str] = []
+        self.resets: list[str] = []
+        """Targets of requests whose connection the server broke off."""
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -101,6 +111,7 @@ class Load:
 
     def _client(self) -> None:
         connection: Connection | None = None
+        served = False
         while not self._over.is_set():
             target, started = next(self._targets), time.monotonic()
             status, body = 0, b""
@@ -108,13 +119,24 @@ class Load:
                 target = f"{target}/{next(self._tags)}"
             try:
                 if connection is None:
-                    connection = Connection(self._address, self._timeout)
-                response = connection.request(target)
+                    connection, served = self._connect(self._address, self._timeout), False
+                try:
+                    response = connection.request(target)
+                except Closed as closed:
+                    if not (self._again and served) or closed.partial or connection.was_reset:
+                        raise
+                    self.asked_again.append(target)
+                    connection.close()
+                    connection = self._connect(self._address, self._timeout)
+                    response = connection.request(target)
+                served = True
                 outcome, status, body = "status", response.status, response.body
                 if self._tags is not None and status == 200 and body != target.encode():
                     outcome = "foreign"
                 keep = self._keep_alive and response.get("connection") != "close"
-            except (Closed, ConnectionError):
+            except (Closed, ConnectionError) as error:
+                if isinstance(error, ConnectionResetError) or (connection is not None and connection.was_reset):
+                    self.resets.append(target)
                 outcome, keep = "closed", False
             except TimeoutError:
                 outcome, keep = "timeout", False

@@ -23,8 +23,10 @@ REQUIRED = {
     "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL",
     "REMOTE_ADDR", "REQUEST_URI", "RAW_URI", "wsgi.version", "wsgi.url_scheme", "wsgi.input", "wsgi.errors",
     "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "wsgi.input_terminated", "wsgi.file_wrapper",
-    "m2serve.request_id", "m2serve.client", "m2serve.endpoint", "mongrel2.sender", "mongrel2.conn_id",
+    "m2serve.request_id", "m2serve.client", "m2serve.endpoint",
 }  # fmt: skip
+OF_MONGREL2 = {"mongrel2.sender", "mongrel2.conn_id"}
+"""What came by a door of ours has nothing of Mongrel2's."""
 
 
 class Fault(AssertionError):
@@ -43,7 +45,8 @@ def check_environ(environ: object) -> None:
     """Raise on what an application must not be given."""
     if type(environ) is not dict:
         raise Fault("the environ must be a dict, no subclass")
-    missing = REQUIRED - environ.keys()
+    behind = any(key.startswith("mongrel2.") for key in environ)
+    missing = (REQUIRED | OF_MONGREL2 if behind else REQUIRED) - environ.keys()
     need(not missing, f"missing: {sorted(missing)}")
     for key, value in environ.items():
         need(type(key) is str, f"key {key!r}")
