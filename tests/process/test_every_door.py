@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -338,6 +339,7 @@ def test_uwsgi_answers_a_ping_and_obeys_nobody(served: Running, tmp_path: Path) 
     way = served.way("uwsgi")
     with way.open() as client:
         client.send(b"\x64\x00\x00\x00")
+        client.socket.shutdown(socket.SHUT_WR)
         assert client.read_to_end() == b"\x64\x00\x00\x01"
     for modifier in (5, 17, 18, 22, 31, 48, 109, 173, 200, 224, 255):
         with way.open() as client:

@@ -93,14 +93,21 @@ class Running(NamedTuple):
 
 @contextlib.contextmanager
 def running(
-    make: Callable[[str], Path], *options: str, module: str = "at_doors", processes: int = 2, threads: int = 4
+    make: Callable[[str], Path],
+    *options: str,
+    module: str = "at_doors",
+    processes: int = 2,
+    threads: int = 4,
+    behind_mongrel2: bool = True,
 ) -> Iterator[Running]:
     """For several tests. At the end nothing may be left, nor an unexpected word in the log.
 
     Args: make: gives a directory for a name.
     """
-    require()
-    mongrel2 = Mongrel2(make("mongrel2")).start()
+    mongrel2 = None
+    if behind_mongrel2:
+        require()
+        mongrel2 = Mongrel2(make("mongrel2")).start()
     try:
         directory = make("server")
         doors = Doors(directory, mongrel2)
@@ -113,4 +120,5 @@ def running(
             problems = server.finish()
         assert not problems, "\n".join(problems)
     finally:
-        mongrel2.kill()
+        if mongrel2 is not None:
+            mongrel2.kill()

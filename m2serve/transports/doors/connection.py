@@ -44,6 +44,8 @@ _now = time.monotonic
 _READ: Final = 64 * 1024
 _BROKEN: Final = (errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH)
 """The socket's faults, where a file may have some, too."""
+_ENDLESS: Final = ("uwsgi", "scgi")
+"""The end of a connection is the end of its answer, so an answer without an end must be broken off."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LINGER: Final = 2.0
 """Seconds for a client to notice that its connection has ended, before what it still sends makes the kernel reset it,
@@ -206,6 +208,9 @@ class Connection:
             return self._read_body()
         except RemoteProtocolError as error:
             self.refuse(error.status, str(error))
+            return False
+        except ClientGone:
+            self.close()
             return False
 
     def _begin_body(self, head: Head) -> None:
@@ -445,9 +450,15 @@ class Connection:
     def _leave(self) -> None:
         """Close. Where something of the client's may lie unread, the kernel would reset the connection, and our last
         words with it."""
+        if self.cut and self.door.protocol in _ENDLESS:
+            self._pipe.reset()
+            self.close()
+            return
         if not self._broken:
             self._codec.next()
-            if self._codec.idle and not self.pending:
+            # FastCGI has no word for the last answer: another request may be on its way
+            surprising = self._room.draining and self.door.protocol == "fastcgi"
+            if self._codec.idle and not self.pending and not surprising:
                 self.close()
                 return
         self._linger()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 _SEND: Final = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
 _MOST_PARTS: Final = 16
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 
 class Pipe(Protocol):
@@ -45,6 +47,9 @@ class Pipe(Protocol):
 
     def half_close(self) -> None:
         """Say that nothing more comes from us. Raises: OSError."""
+
+    def reset(self) -> None:
+        """Have :meth:`close` break the connection off. TCP knows such a thing; on a Unix socket it is an end."""
 
     def close(self) -> None:
         """Let go of it."""
@@ -91,6 +96,10 @@ class PlainPipe:
     def half_close(self) -> None:
         """See :class:`Pipe`."""
         self._sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """See :class:`Pipe`."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
 
 
 class TlsPipe:
@@ -141,3 +150,7 @@ class TlsPipe:
     def half_close(self) -> None:
         """See :class:`Pipe`."""
         self._sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """See :class:`Pipe`."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)

@@ -307,6 +307,8 @@ class DoorRoom:
                     conn.pending = True
                 else:
                     conn.held = free = True
+                    # behind what it has sent lies an end, which is not reported again
+                    conn.pending = bool(mask & select.EPOLLRDHUP)
         if free:
             if conn.read():
                 self._queue.append(conn)

@@ -302,15 +302,15 @@ def test_those_who_have_much_to_say_do_not_keep_others_out(open_door: Callable[.
         assert door.served < 5000
 
 
-def serve(request: Request, channel: Any) -> None:
+def test_an_answer_that_breaks_off_is_no_whole_one(open_door: Callable[..., Doorman]) -> None:
+    def serve(request: Request, channel: Any) -> None:
         channel.send(b"part\n")
-        channel.break_off()
+        channel.close()
 
     door = open_door(serve, protocol="uwsgi")
-    with door.connect() as client:
+    with door.connect() as client, pytest.raises(ConnectionResetError):
         client.sendall(b"/a 0\n")
-        with pytest.raises(ConnectionResetError):
-            receive_all(client)
+        receive_all(client)
     wait_until(lambda: not door.room._conns, 20, "it is closed")
 
 
@@ -348,6 +348,15 @@ def test_a_client_that_leaves_costs_nothing(open_door: Callable[..., Doorman]) -
     client.close()
     left.release()
     wait_until(lambda: door.lost == 1 and not door.room._conns, 20, "its request is over")
+
+
+def test_who_has_said_all_is_answered_and_left(open_door: Callable[..., Doorman]) -> None:
+    door = open_door(echo)
+    for _ in range(20):
+        with door.connect() as client:
+            client.sendall(b"/a 0\n")
+            client.shutdown(socket.SHUT_WR)
+            assert receive_all(client) == b"/a=0:\n"
 
 
 def test_those_who_say_nothing_make_room(open_door: Callable[..., Doorman]) -> None:
