@@ -93,23 +93,9 @@ def test_reloads_under_load_at_every_door(served: Running) -> None:
     server = served.server
     with Loads(everywhere(served)) as loads:
         loads.go_on()
-        for letter in "rrrc":
+        for letter in "rrc":
             turn(server, lambda letter=letter: tell(server, letter))  # type: ignore[misc]
             loads.go_on()
-    loads.judge()
-
-
-def test_an_upgrade_under_load_at_every_door(served: Running) -> None:
-    server = served.server
-    with Loads(everywhere(served)) as loads:
-        loads.go_on()
-        mark = server.mark()
-        old = server.pids("worker").values()
-        server.signal(signal.SIGUSR2)
-        server.wait_log("upgrade: goes on in place of", PATIENCE, after=mark)
-        server.wait_ready(2, PATIENCE, after=mark)
-        server.wait_gone(old, PATIENCE)
-        loads.go_on()
     loads.judge()
 
 
