@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from m2serve.observe.encoders import Said, compiled, encoded
+from m2serve.observe.sinks import EachProcess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +83,12 @@ class Lines:
     def write(self, line: bytes) -> None:
         """Take a line with its newline."""
         self.put(Said.plain(line, self._source, os.getpid()))
+
+    def rest(self) -> None:
+        """Let go of connections until the next line."""
+        for outlet in self._outlets:
+            if isinstance(outlet.sink, EachProcess):
+                outlet.sink.rest()
 
     def reopen(self) -> None:
         for outlet in self._outlets:

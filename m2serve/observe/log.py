@@ -151,6 +151,12 @@ def lines() -> Lines | None:
     return _lines
 
 
+def rest() -> None:
+    """Let go of connections until the next line: who is forked from here must not share them."""
+    if _lines is not None:
+        _lines.rest()
+
+
 def also_reopen(call: Callable[[], None]) -> None:
     """Call it, too, whenever the log is opened again."""
     _reopened.append(call)

@@ -153,6 +153,11 @@ class EachProcess:
                 self._sink = sink(self._target)
         self._sink.write(line)
 
+    def rest(self) -> None:
+        """Let go of a connection until the next line."""
+        if isinstance(self._sink, Push) and self._pid == os.getpid():
+            self._sink.close()
+
     def reopen(self) -> None:
         """Something has moved the file."""
         if self._pid == os.getpid():  # else it is opened anyhow, with the next line

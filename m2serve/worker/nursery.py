@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from m2serve.apps.forkable import obstacles, sockets
 from m2serve.errors import ExitCode
 from m2serve.ids import WorkerId
-from m2serve.observe.log import reopen
+from m2serve.observe.log import reopen, rest
 from m2serve.system import stacks
 from m2serve.system.link import EOF, Link
 from m2serve.system.orphan import beget
@@ -53,6 +53,7 @@ def run(settings: Settings, link: Link, node: NodeFds, master: int, sheet_fd: in
         link.send(Verb.FAILED, loaded.failure)
         if settings.need_app:
             return ExitCode.APP_LOAD
+    rest()  # what has been logged meanwhile may have opened connections of ours
     found = obstacles(before)
     if found and not settings.preload:
         link.send(Verb.UNFIT, {"reason": "; ".join(found)})

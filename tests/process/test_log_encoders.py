@@ -28,7 +28,10 @@ def test_a_log_of_json_for_files_and_for_zeromq(
     mongrel2: Mongrel2, serve: Callable[..., Server], tmp_path: Path
 ) -> None:
     audit = tmp_path / "audit.log"
+    (tmp_path / "loud.py").write_text("print('the application is loaded')\n")
     options = [
+        ("pythonpath", str(tmp_path)),
+        ("pyimport", "loud"),
         ("logger", f"zeromq:ipc://{tmp_path}/pull"),
         ("logger", f"audit file:{audit}"),
         ("log-route", "audit GET /pid"),
@@ -45,6 +48,7 @@ def test_a_log_of_json_for_files_and_for_zeromq(
         wait_until(lambda: "GET /slow" in server.log, 10, "the line of the request")
         wait_until(lambda: audit.exists() and audit.read_text().endswith("}\n"), 10, "a line of the other logger")
         assert "GET /echo" not in server.log
+        assert "descriptor" not in server.log, "a connection of the log keeps nobody from being forked"
         assert "GET /pid" not in server.log
         assert audit.read_text().startswith('//{"level": "INFO", "from": "request", "text": "[pid: ')
         assert audit.read_text().count("\n") == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +13,10 @@ import pytest
 from m2serve.config.log_values import LogEncoder, LogRoute, LogTarget
 from m2serve.config.settings import Settings, load
 from m2serve.config.static_values import Pattern
-from m2serve.observe import log, printed, shape
+from m2serve.observe import log, printed, push, shape
 from m2serve.observe.lines import Lines, Outlet
+from m2serve.observe.sinks import EachProcess
+from m2serve.wire.zmtp import GREETING, ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +86,35 @@ def test_what_concerns_the_sinks_is_handed_on() -> None:
     lines.forget()
     lines.close()
     assert kept.words == ["reopen", "forget", "close"]
+
+
+def test_connections_are_given_up_until_the_next_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push, "_PATIENCE", 20.0)  # threads of a busy machine may take their time
+    path = tmp_path / "pull"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        served: list[socket.socket] = []
+
+        def shake() -> None:
+            for _ in range(2):
+                peer, _ = server.accept()
+                served.append(peer)
+                peer.sendall(GREETING + ready(b"PULL"))
+
+        thread = threading.Thread(target=shake)
+        thread.start()
+        target = LogTarget.parse(f"zeromq:ipc://{path}")
+        lines = Lines([Outlet(target, EachProcess(target), ())])
+        lines.write(b"one\n")
+        lines.rest()
+        lines.rest()
+        lines.write(b"two\n")
+        thread.join(20)
+        assert len(served) == 2
+        lines.close()
+        for peer in served:
+            peer.close()
 
 
 def test_prints_become_lines() -> None:

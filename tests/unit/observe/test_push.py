@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from m2serve.endpoint import Endpoint
+from m2serve.observe import push as push_module
 from m2serve.observe.push import Push
 from m2serve.wire.zmtp import GREETING, GREETING_SIZE, Decoder, Handshake, ping, ready
 
@@ -70,7 +71,8 @@ class Pull:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(push_module, "_PATIENCE", 20.0)  # threads of a busy machine may take their time
     return tmp_path / "pull"
 
 
