@@ -143,7 +143,8 @@ class Actions:
         def step(call: Call, groups: Groups) -> Verdict:
             path, _, query = text.of(call, groups).partition("?")
             call.set_variable("PATH_INFO", unquote(path, encoding="latin-1"))
-            call.set_variable("QUERY_STRING", query)
+            # As in uWSGI what the client asked for comes behind it.
+            call.set_variable("QUERY_STRING", "&".join(filter(None, (query, call.variable("QUERY_STRING")))))
             return verdict
 
         return step

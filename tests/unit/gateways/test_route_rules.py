@@ -146,8 +146,9 @@ def test_redirects(rules: str, uri: str, status: int, location: str) -> None:
 @pytest.mark.parametrize(
     ("rules", "uri", "script", "path", "query"),
     [
-        ("route = ^/a/(.*) rewrite:/b/$1", "/a/x?q=1", "", "/b/x", ""),
-        ("route = ^/a/(.*) rewrite:/b/$1?${QUERY_STRING}&r=2", "/a/x?q=1", "", "/b/x", "q=1&r=2"),
+        ("route = ^/a/(.*) rewrite:/b/$1", "/a/x?q=1", "", "/b/x", "q=1"),
+        ("route = ^/a/(.*) rewrite:/b/$1?r=$1", "/a/x?q=1", "", "/b/x", "r=x&q=1"),
+        ("route = ^/a/(.*) rewrite:/b/$1?r=2", "/a/x", "", "/b/x", "r=2"),
         ("route = ^/a/(.*) rewrite:/b/c%20$1", "/a/x", "", "/b/c x", ""),
         ("route = ^/a rewrite-last:/b\nroute = ^/b return:404", "/a", "", "/b", ""),
         ("route = ^/a/(.*) rewrite:/mount/$1", "/a/x", "/mount", "/x", ""),
