@@ -139,10 +139,8 @@ class EachProcess:
     """
 
     def __init__(self, target: LogTarget) -> None:
-        if target.driver == "file":
-            target = target._replace(argument=os.path.abspath(target.argument))  # later ones may be elsewhere
-        self._target = target
-        self._sink = sink(target)
+        self._target = _anchored(target)
+        self._sink = sink(self._target)
         self._pid = os.getpid()
 
     def write(self, line: bytes) -> None:
@@ -169,6 +167,18 @@ class EachProcess:
     def close(self) -> None:
         """No more lines come."""
         self._sink.close()
+
+
+def _anchored(target: LogTarget) -> LogTarget:
+    """The same place, wherever the process will be later.
+
+    Raises: ConfigError: the path of a socket becomes too long.
+    """
+    if target.driver == "file" or (target.driver == "socket" and "/" in target.argument):
+        return target._replace(argument=os.path.abspath(target.argument))
+    if target.driver == "zeromq":
+        return target._replace(argument=str(Endpoint.parse(target.argument).resolved(os.getcwd())))
+    return target
 
 
 def sink(spec: LogTarget) -> Sink:

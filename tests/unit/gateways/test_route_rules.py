@@ -17,6 +17,7 @@ from m2serve.gateways.base import NO_APP, Outcome
 from m2serve.gateways.files.search import StaticFiles
 from m2serve.gateways.routing.call import Quiet
 from m2serve.gateways.routing.router import Router
+from m2serve.gateways.wsgi import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -249,6 +250,30 @@ def test_a_request_without_a_line(rules: str) -> None:
     assert type(outcome) is Quiet
     assert type(outcome._replace(app=3)) is Quiet
     assert type(ask("route = ^/h donotlog:", "/other").outcome) is Outcome
+
+
+def test_an_answer_that_goes_on_without_its_thread(caplog: pytest.LogCaptureFixture) -> None:
+    def app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        start("200 OK", [("Content-Length", "1000000")])
+        return [b"x" * 500_000, b"y" * 500_000]
+
+    caplog.set_level("INFO", "m2serve.route")
+    text = f"{_SERVES}route-run = addheader:X-A: b\nfinal-route-status = 200 donotlog:\nfinal-route-run = log:over"
+    settings = examine(["--ini", "a.ini"], {}, Outside(read_file=lambda path: text), "/").settings
+    router = Router.of(settings, "/", StaticFiles(settings, "/"))
+    channel, courier, outcomes = FakeChannel(credit=100_000, detachable=True), HeldBack(), []
+    made = gateway(app, FakeClock(), courier, router=router)  # type: ignore[arg-type]
+    pending = made.handle(make_request(), channel, "id-1")
+    assert isinstance(pending, Pending)
+    pending.then(outcomes.append)
+    assert caplog.messages == []
+    while not outcomes:
+        channel.grant(100_000 - channel.credit)
+        courier.round()
+    assert caplog.messages == ["over"]
+    assert type(outcomes[0]) is Quiet
+    assert (outcomes[0].status, outcomes[0].body_bytes) == (200, 1_000_000)
+    assert dict(read_answer(channel.sent, closed=channel.closed).headers)["X-A"] == "b"
 
 
 def test_the_last_rules_see_a_failure(caplog: pytest.LogCaptureFixture) -> None:

@@ -206,6 +206,14 @@ def test_datagrams_and_nobody_who_takes_them(tmp_path: Path, family: str) -> Non
     target.close()
 
 
+@pytest.mark.parametrize("text", ["file:./log", "socket:./log", "zeromq:ipc://log"])
+def test_a_relative_path_stays_where_it_is(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    target = EachProcess(LogTarget.parse(text))
+    assert f"{tmp_path}/log" in target._target.argument
+    target.close()
+
+
 def test_each_process_opens_its_own(tmp_path: Path) -> None:
     target = EachProcess(LogTarget.parse(f"file:{tmp_path}/log"))
     target.write(b"parent\n")
