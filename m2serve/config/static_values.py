@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import NamedTuple
 
 from m2serve.config.option import kind_of
@@ -94,6 +95,9 @@ class TypeExpiry(NamedTuple):
 
 def _compiled(text: str) -> re.Pattern[str]:
     try:
-        return re.compile(text)
+        with warnings.catch_warnings():
+            # What a later Python may take for a set in a set is a bracket, as in PCRE.
+            warnings.simplefilter("ignore", FutureWarning)
+            return re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"expected a regular expression: {error}") from None

@@ -78,6 +78,11 @@ def test_encoders_that_are_none(text: str) -> None:
         LogEncoder.parse(text)
 
 
+def test_brackets_in_brackets_are_brackets() -> None:
+    route = LogRoute.parse("audit [[a]")
+    assert route.pattern.regexp.search("[")
+
+
 def test_routes() -> None:
     route = LogRoute.parse(r"audit ^login \d+")
     assert route.target == "audit"
