@@ -7,6 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
+from m2serve.config.static_values import Pattern
 from m2serve.gateways.routing.text import Text
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def test_of(rule: Rule) -> Test:
     if not rule.condition:
         return lambda call: ()
     if rule.condition == "regexp":
-        return _regexp(Text(rule.operands[0]), re.compile(rule.operands[1]), negated=rule.negated)
+        return _regexp(Text(rule.operands[0]), Pattern.parse(rule.operands[1]).regexp, negated=rule.negated)
     holds, texts, negated = _HOLDS[rule.condition], [Text(one) for one in rule.operands], rule.negated
 
     def test(call: Call) -> Groups | None:
