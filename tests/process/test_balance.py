@@ -100,9 +100,11 @@ def test_what_no_thread_can_take_waits(mongrel2: Mongrel2, serve: Callable[..., 
 def test_beyond_the_queue_limit_is_503(
     mongrel2: Mongrel2, serve: Callable[..., Server], hold: Callable[[str, int], list[Connection]], tmp_path: Path
 ) -> None:
-    serve(mongrel2, processes=1, threads=1, options=("--queue-limit", "3"))
-    assert get(mongrel2.address).status == 200, "else the first one waits for the worker, and takes a place"
-    clients = hold(f"/until{tmp_path}/gate", 8)
+    server = serve(mongrel2, processes=1, threads=1, options=("--queue-limit", "3"))
+    assert get(mongrel2.address).status == 200
+    clients = hold(f"/until{tmp_path}/gate", 1)
+    server.wait_log("begun ")  # while it waits for the thread to be free it takes a place
+    clients += hold(f"/until{tmp_path}/gate", 7)
     wait_until(lambda: answered(clients) == 4, 20, "those that are refused")
     (tmp_path / "gate").touch()
     assert sorted(client.read().status for client in clients) == [200] * 4 + [503] * 4
@@ -111,9 +113,11 @@ def test_beyond_the_queue_limit_is_503(
 def test_waiting_too_long_is_503(
     mongrel2: Mongrel2, serve: Callable[..., Server], hold: Callable[[str, int], list[Connection]], tmp_path: Path
 ) -> None:
-    serve(mongrel2, processes=1, threads=1, options=("--queue-timeout", "0.3"))
+    server = serve(mongrel2, processes=1, threads=1, options=("--queue-timeout", "0.3"))
     assert get(mongrel2.address).status == 200
-    clients = hold(f"/until{tmp_path}/gate", 3)
+    clients = hold(f"/until{tmp_path}/gate", 1)
+    server.wait_log("begun ")
+    clients += hold(f"/until{tmp_path}/gate", 2)
     wait_until(lambda: answered(clients) == 2, 20, "those that waited too long")
     (tmp_path / "gate").touch()
     responses = [client.read() for client in clients]
