@@ -185,13 +185,16 @@ class M2serve(BehindMongrel2):
 class NginxUwsgi(Peer):
     """nginx in front of uWSGI over a Unix socket, both as the distribution builds them."""
 
+    conf = ""
+    """Of nginx; none: NGINX_CONF."""
+
     def launch(self) -> None:
         sock = self.place / "uwsgi.sock"
         self.server = self.spawn(*self.command(sock))
         wait_until(sock.exists, START_SECONDS, self.trees, "uwsgi")
         config = self.place / "nginx.conf"
         user = "user root;" if os.geteuid() == 0 else ""
-        config.write_text(NGINX_CONF.format(place=self.place, port=self.port, sock=sock, user=user))
+        config.write_text((self.conf or NGINX_CONF).format(place=self.place, port=self.port, sock=sock, user=user))
         self.front = self.spawn(
             *("nginx", "-p", str(self.place), "-c", str(config)), *("-e", str(self.place / "error.log"))
         )

@@ -1,7 +1,12 @@
 -- The client's side of a run. BENCH_LOAD=mixed asks for /slow in one request of a hundred, counted over all
--- connections (one thread). For any other load no request function is defined, and wrk repeats one constant request.
+-- connections (one thread). BENCH_LOAD=close asks for the end of the connection each time. For any other load no request
+-- function is defined, and wrk repeats one constant request.
 
 local connections = tonumber(os.getenv("BENCH_CONNECTIONS"))
+
+if os.getenv("BENCH_LOAD") == "close" then
+   wrk.headers["Connection"] = "close"
+end
 
 if os.getenv("BENCH_LOAD") == "mixed" then
    local count = 0
