@@ -108,7 +108,7 @@ def production(
 
 
 def test_every_file_is_tested() -> None:
-    names = ["app.ini", "development.ini", "logrotate", *UNITS, "mongrel2.conf", "nginx.conf"]
+    names = ["app.ini", "development.ini", "http.ini", "logrotate", *UNITS, "mongrel2.conf", "nginx.conf"]
     names += [f"nginx-{protocol}.conf" for protocol in DOORS]
     assert sorted(path.name for path in CONF.iterdir()) == sorted(names)
 
@@ -156,6 +156,38 @@ def test_development_ini(
     module.write_text("changed = True\n")
     server.wait_ready(after=mark)
     assert get(address, "/").status == 200
+    assert server.stop() == 0
+
+
+def test_http_ini(
+    tmp_path: Path, ports: dict[str, str], replaced: Callable[[str], Path], start_server: Callable[..., Server]
+) -> None:
+    (tmp_path / "run").mkdir()
+    server = start_server(str(replaced("http.ini")), cwd=tmp_path).wait_ready(2)
+    assert "WARNING" not in server.log
+    with Connection(("127.0.0.1", int(ports["8080"]))) as client:
+        assert b"WSGI" in client.request("/").body
+        assert client.request("/", method="POST", body=b"x" * 900_000).status == 200
+        assert client.request("/", method="POST", headers=(("Content-Length", str(10**9)),)).status == 413
+    with socket.socket(socket.AF_UNIX) as stats:
+        stats.connect(str(tmp_path / "run" / "stats"))
+        assert stats.recv(1) == b"{"
+    mark = server.mark()
+    (tmp_path / "run" / "fifo").write_text("c")
+    server.wait_ready(2, after=mark)
+    assert get(("127.0.0.1", int(ports["8080"])), "/").status == 200
+    assert server.stop() == 0
+
+
+def test_the_line_in_the_readme(tmp_path: Path, ports: dict[str, str], start_server: Callable[..., Server]) -> None:
+    """What a newcomer without Mongrel2 is told to type."""
+    lines = re.findall(r"^m2serve --http .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(lines) == 1
+    program, *words = shlex.split(lines[0].replace(":8080", f"127.0.0.1:{ports['8080']}"))
+    assert program == "m2serve"
+    server = start_server(*words, cwd=tmp_path).wait_ready()
+    assert b"WSGI" in get(("127.0.0.1", int(ports["8080"])), "/").body
+    assert "WARNING" not in server.log
     assert server.stop() == 0
 
 
