@@ -99,13 +99,18 @@ GRAMMAR: Mapping[str, Word] = MappingProxyType(
         "upgrade": Word(
             "PIDFILE", "Upgrade the server whose pid is in that file, as USR2 does; start none.", file=False
         ),
+        "pause": Word(
+            "PIDFILE", "Pause the server whose pid is in that file, or let it go on, as TSTP does.", file=False
+        ),
+        "suspend": Word("PIDFILE", "The same as pause.", file=False),
+        "resume": Word("PIDFILE", "The same as pause.", file=False),
         "doctor": Word("", "Say what of Mongrel2 and of the settings will hurt; start nothing.", file=False),
         "check": Word("", "Print every setting with its origin and what was ignored; start nothing.", file=False),
     }
 )
 """For the manuals: every word but spellings that uWSGI keeps for old files, and the ``-not-`` forms."""
 
-ORDERS = frozenset({"stop", "reload", "upgrade"})
+ORDERS = frozenset({"stop", "reload", "upgrade", "pause", "suspend", "resume"})
 """Those that are for a server that runs."""
 
 LETTERS: Mapping[str, str] = MappingProxyType({"y": "yaml", "j": "json", "S": "set"})

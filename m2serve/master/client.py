@@ -1,4 +1,4 @@
-"""``--stop``, ``--reload`` and ``--upgrade PIDFILE``: a signal to a server that runs, and to nobody else."""
+"""``--stop``, ``--reload``, ``--upgrade``, ``--pause PIDFILE``: a signal to a server that runs, and to nobody else."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ SIGNALS: Mapping[str, signal.Signals] = {
     "stop": signal.SIGINT,
     "reload": signal.SIGHUP,
     "upgrade": signal.SIGUSR2,
+    "pause": signal.SIGTSTP,
+    "suspend": signal.SIGTSTP,
+    "resume": signal.SIGTSTP,
 }
-"""The first two as uWSGI has them; USR2 is what nginx and gunicorn take."""
+"""As uWSGI has them, where the last three are one; USR2 is what nginx and gunicorn take."""
 
 
 def send(order: str, path: str) -> int:

@@ -31,6 +31,10 @@ def test_a_server_is_reloaded_and_stopped_by_its_pid_file(start, tmp_path):
     assert first.read_text() == safe.read_text() == f"{server.process.pid}\n"
     assert order("--reload", str(first)) == (0, f"m2serve: --reload: told pid {server.process.pid}\n")
     server.wait_for("all 1 workers ready", 2)
+    assert order("--pause", str(first))[0] == 0
+    server.wait_for("SIGTSTP: paused")
+    assert order("--resume", str(first))[0] == 0
+    server.wait_for("SIGTSTP: going on")
     assert order("--stop", str(safe))[0] == 0
     assert server.leave() == 0
     assert "SIGINT: stopping" in server.log

@@ -89,7 +89,10 @@ class ProcessGroup:
     procname_master: str = option("", "Title of the master.")
     procname_append: str = option("", "Text behind every process title.")
     thread_stacksize: int = option(
-        0, "KiB of stack of each request thread; 0: the system's usual.", names=("threads-stacksize",), metavar="KIB"
+        0,
+        "KiB of stack of each request thread; 0: the system's usual.",
+        names=("threads-stacksize", "thread-stack-size", "threads-stack-size"),
+        metavar="KIB",
     )
     master: bool = compatible(True, "the master process is always there", names=("M",))
     enable_threads: bool = compatible(True, "threads of the application always run", names=("T",))

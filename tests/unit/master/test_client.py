@@ -39,7 +39,10 @@ def process():
         one.stdout.close()
 
 
-@pytest.mark.parametrize(("order", "number"), [("stop", signal.SIGINT), ("reload", signal.SIGHUP)])
+@pytest.mark.parametrize(
+    ("order", "number"),
+    [("stop", signal.SIGINT), ("reload", signal.SIGHUP), ("pause", signal.SIGTSTP), ("resume", signal.SIGTSTP)],
+)
 def test_the_master_is_signalled(process, tmp_path, capsys, order, number):
     master = process("shop: m2serve master", number)
     (tmp_path / "pid").write_text(f"{master.pid}\n")
