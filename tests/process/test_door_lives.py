@@ -79,7 +79,7 @@ def test_reload_chain_and_upgrade_under_load(start_http: Callable[..., Any], tmp
     server.wait_ready(2, PATIENCE)
     targets = ("/", "/", "/", "/sleep/0.05")
     with (
-        Load(address, *targets, clients=4, timeout=PATIENCE) as kept,
+        Load(address, *targets, clients=4, timeout=PATIENCE, again=True) as kept,
         Load(address, *targets, clients=4, timeout=PATIENCE, keep_alive=False) as single,
     ):
         for what in ("reload", "chain", "upgrade"):
@@ -142,7 +142,7 @@ def test_workers_that_are_replaced(start_http: Callable[..., Any], tmp_path: Pat
     between two requests."""
     server, address = start_http("--max-requests", "20", "--min-worker-lifetime", "0", "--threads", "2")
     server.wait_ready(1, PATIENCE)
-    with Load(address, clients=2, timeout=PATIENCE) as load:
+    with Load(address, clients=2, timeout=PATIENCE, again=True) as load:
         server.wait_log("worker 1 is to be replaced: .*max-requests", PATIENCE)
         server.wait_log("worker 1 DRAINING -> DEAD", PATIENCE)
         load.more(20, PATIENCE)
@@ -206,7 +206,7 @@ def test_five_doors_at_once(
         Front(paths["scgi-socket"], scgi_packet({"SCGI": "1", **variables}), b"Status: 200 "),
     ]
     with (
-        Load(address, "/", "/sleep/0.01", clients=2, timeout=PATIENCE) as ours,
+        Load(address, "/", "/sleep/0.01", clients=2, timeout=PATIENCE, again=True) as ours,
         Load(mongrel2.address, "/", "/sleep/0.01", clients=2, timeout=PATIENCE) as theirs,
     ):
         for order in (signal.SIGHUP, signal.SIGHUP, signal.SIGHUP, signal.SIGUSR2, None):
