@@ -120,10 +120,16 @@ def test_only_the_same_file_is_removed(path):
 
 @pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="this host has no IPv6")
 def test_both_internets_at_one_port():
-    with listen.listen(at("[::]:0"), Manner(only_v6=True)) as sock:
-        assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-        port = sock.getsockname()[1]
-        listen.listen(at(f"0.0.0.0:{port}"), Manner()).close()
+    for attempt in range(20):
+        with listen.listen(at("[::]:0"), Manner(only_v6=True)) as sock:
+            assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            port = sock.getsockname()[1]
+            try:
+                listen.listen(at(f"0.0.0.0:{port}"), Manner()).close()
+            except ConfigError:
+                assert attempt < 19  # somebody else's, on IPv4: all sorts of programs have ports there
+            else:
+                return
 
 
 def test_adopted():
