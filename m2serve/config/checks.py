@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from m2serve.config import doors
+from m2serve.config.caches import caches
 from m2serve.config.paste import paste_uri
 from m2serve.config.routes import lost
 from m2serve.config.values import is_attribute
@@ -58,6 +59,7 @@ def check(settings: Settings, directory: str) -> list[Problem]:
         _loggers,
         _routes,
         _alarms,
+        _caches,
         _files,
         _mongrel2,
         _doors,
@@ -79,6 +81,7 @@ def doubts(settings: Settings, directory: str) -> list[Problem]:
         *_deeds(settings),
         *_actions(settings),
         *_mules(settings, directory),
+        *_lost_in_caches(settings),
     ]
 
 
@@ -268,6 +271,19 @@ def _alarms(settings: Settings, directory: str) -> Iterator[Problem]:
         if name not in known:
             expected = f"{name!r}: expected the name of an alarm, as in alarm = {name} cmd:COMMAND"
             yield Problem((option, "alarm"), expected)
+
+
+def _caches(settings: Settings, directory: str) -> Iterator[Problem]:
+    for name, times in Counter(one.name for one in caches(settings)).items():
+        if times > 1:
+            yield Problem(("cache2", "cache"), f"{name!r}: expected one cache of that name")
+
+
+def _lost_in_caches(settings: Settings) -> Iterator[Problem]:
+    for line in settings.cache2:
+        if line.lost:
+            text = f"{line.name}: {', '.join(line.lost)}: a cache is in the memory of one server, until that ends"
+            yield Problem(("cache2",), text)
 
 
 def _routes(settings: Settings, directory: str) -> Iterator[Problem]:

@@ -103,7 +103,7 @@ RARE = (
     _row(Fate.MISSING, "nothing listens there", "ADDRESS", "undeferred-shared-socket notify-socket"),
     _row(Fate.MISSING, "every option may stand everywhere", "NAMES", "blacklist whitelist"),
     _row(Fate.MISSING, "every option may stand everywhere", "", "end-blacklist end-whitelist"),
-    _family(Fate.MISSING, "the module uwsgi has no cache here", "cache add-cache load-file-in-cache"),
+    _family(Fate.MISSING, "a cache begins empty, and ends with its server", "cache add-cache load-file-in-cache"),
     _family(
         Fate.MISSING, "statistics are had by asking (stats), nothing is sent anywhere", "metric metrics stats carbon"
     ),

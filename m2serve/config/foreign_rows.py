@@ -116,7 +116,6 @@ SERVICES = (
         "VALUE",
         "Mongrel2 distributes requests to every m2serve that connects",
     ),
-    _missing("cache cache2", "SPEC", "the module uwsgi has no cache here"),
     _missing("queue sharedarea", "N", "the module uwsgi has no shared memory here"),
     _needless("locks", "N", "uwsgi.lock has 256 locks"),
     _elsewhere("cgroup unshare namespace namespaces cap pivot_root jail ns-net", "VALUE", _ISOLATION),

@@ -172,6 +172,7 @@ def restore_node(heritage: Heritage, known: Sequence[Front]) -> NodeFds:
         {post.key: post for post in posts},
         {int(key): fd for key, fd in node.nurseries.items()},
         fronts=tuple(known),
+        caches=dict(node.caches),
     )
 
 
@@ -229,6 +230,7 @@ def _node(node: NodeFds, dead_keys: Iterable[int], settled: Iterable[int]) -> No
         {str(key): fd for key, fd in node.nurseries.items()},
         tuple(dead_keys),
         tuple(settled),
+        dict(node.caches),
     )
 
 

@@ -55,6 +55,7 @@ class Node:
     nurseries: Mapping[str, int] = field(default_factory=dict)
     dead_keys: tuple[int, ...] = ()
     settled: tuple[int, ...] = ()
+    caches: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,7 @@ class Heritage:
         """All descriptors that it names."""
         yield from (self.node.ledger_fd, self.node.wake_fd, *self.node.pulls.values())
         yield from self.node.nurseries.values()
+        yield from self.node.caches.values()
         for post in self.posts:
             yield from (post.card_fd, post.bell_write_fd, post.crew_dispatcher_fd, post.sheet_fd)
         for child in self.children:

@@ -12,6 +12,7 @@ import psutil
 import m2serve
 from m2serve.ids import Seconds
 from m2serve.master.attachment import Attachment
+from m2serve.master.caches import facts
 from m2serve.master.child import ChildKind, ChildState
 from m2serve.master.generation import GenerationState
 from m2serve.master.heritage import Scoring
@@ -145,6 +146,7 @@ class Scores(Attachment):
                 for one in self.board.of_kind(ChildKind.NURSERY)
             ),
             unfit=self.board.unfit,
+            caches=tuple(facts(name, fd) for name, fd in self.node.caches.items()),
         )
 
     def load(self, child: Child, now: Seconds) -> tuple[int, Seconds]:

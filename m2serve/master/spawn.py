@@ -66,14 +66,14 @@ class Spawner:
         return self._fork_linked("dispatcher", self.node.fds, run)
 
     def worker(self, post: WorkerPost) -> tuple[Pid, Link]:
-        """Fork a worker; of the node it keeps the ledger, the doors and its own post."""
+        """Fork a worker; of the node it keeps the ledger, doors, caches and its own post."""
 
         def keep() -> list[int]:
             self.node.pulls = {}
             self.node.posts = {post.key: post}
             # The other end of its own crew link is not for the worker.
             post.crew_dispatcher_fd = -1
-            return [self.node.ledger_fd, self.node.wake_fd, *self._doors(), *post.worker_fds()]
+            return [self.node.ledger_fd, self.node.wake_fd, *self._shared(), *post.worker_fds()]
 
         def run(link: Link) -> int:
             return self.entries.worker(self.settings, link, self.node, post)
@@ -91,15 +91,15 @@ class Spawner:
             self.node.pulls = {}
             self.node.posts = {}
             self.node.nurseries = {}
-            return [self.node.ledger_fd, self.node.wake_fd, *self._doors(), sheet_fd]
+            return [self.node.ledger_fd, self.node.wake_fd, *self._shared(), sheet_fd]
 
         def run(link: Link) -> int:
             return self.entries.nursery(settings, link, self.node, master, sheet_fd)
 
         return self._fork_linked(f"nursery {number}", keep, run)
 
-    def _doors(self) -> list[int]:
-        return [*(door.fd for door in self.node.doors), *self.node.secrets]
+    def _shared(self) -> list[int]:
+        return [*(door.fd for door in self.node.doors), *self.node.secrets, *self.node.caches.values()]
 
     def program(self, program: Program) -> tuple[Pid, int]:
         """Run a program; returns the read end of its output."""
@@ -143,7 +143,7 @@ class Spawner:
             os.setsid()
             self.abandon()
             # The ledger's file is also that of the locks which applications share.
-            keep_only([*log_fds(), self.node.ledger_fd])
+            keep_only([*log_fds(), self.node.ledger_fd, *self.node.caches.values()])
             _change_user(master, self.rights)
             set_title(program.name, self.settings)
             signals.unblock_all()

@@ -176,6 +176,23 @@ class Cron(NamedTuple):
     """How long that took, in microseconds."""
 
 
+class Cache(NamedTuple):
+    """One cache of the applications'."""
+
+    name: str
+    buckets: int
+    keysize: int
+    max_items: int
+    blocks: int
+    blocksize: int
+    items: int
+    """Those that have expired, and were not looked for since, among them."""
+    hits: int
+    misses: int
+    full: int
+    modified: int
+
+
 class Snapshot(NamedTuple):
     """All of it."""
 
@@ -207,3 +224,4 @@ class Snapshot(NamedTuple):
     last_reload: str = ""
     """Why the last one was given up; empty if it was not."""
     doors: tuple[Listening, ...] = ()
+    caches: tuple[Cache, ...] = ()

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 if TYPE_CHECKING:
     from m2serve.observe.snapshot import (
         App,
+        Cache,
         Core,
         Cron,
         Dispatcher,
@@ -50,6 +51,8 @@ def document(snapshot: Snapshot, *, cores: bool = True) -> Document:
     if snapshot.daemons:
         result["daemons"] = [{"cmd": one.command, "pid": one.pid, "respawns": one.respawns} for one in snapshot.daemons]
     result["locks"] = []
+    if snapshot.caches:
+        result["caches"] = [_cache(one) for one in snapshot.caches]
     result["sockets"] = [
         *map(_door, snapshot.doors),
         *(_socket(one, snapshot.queue_limit) for one in snapshot.sockets),
@@ -85,6 +88,23 @@ def _cron(one: Cron) -> Document:
         "legion": "",
         "pid": one.pid,
         "started_at": int(one.started) if one.pid != -1 else 0,
+    }
+
+
+def _cache(one: Cache) -> Document:
+    return {
+        "name": one.name,
+        "hash": "blake2b",
+        "hashsize": one.buckets,
+        "keysize": one.keysize,
+        "max_items": one.max_items,
+        "blocks": one.blocks,
+        "blocksize": one.blocksize,
+        "items": one.items,
+        "hits": one.hits,
+        "miss": one.misses,
+        "full": one.full,
+        "last_modified_at": one.modified,
     }
 
 

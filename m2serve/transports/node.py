@@ -116,6 +116,8 @@ class NodeFds:
     """Sockets that workers accept from. The master owns the descriptors; `close` leaves them alone."""
     secrets: tuple[int, ...] = ()
     """What workers have to inherit besides: files of certificates that they could not read. The same holds for them."""
+    caches: dict[str, int] = field(default_factory=dict)
+    """Name of a cache of the applications' to the descriptor of its memory."""
     master: int = field(default_factory=os.getpid)
     """Pid of the process that has made it."""
     started: float = field(default_factory=time.monotonic)
@@ -152,8 +154,10 @@ class NodeFds:
 
     def close(self) -> None:
         """Close everything."""
-        for fd in (self.ledger_fd, self.wake_fd, *self.pulls.values(), *self.nurseries.values()):
+        caches = self.caches.values()
+        for fd in (self.ledger_fd, self.wake_fd, *self.pulls.values(), *self.nurseries.values(), *caches):
             os.close(fd)
+        self.caches.clear()
         self.pulls.clear()
         self.nurseries.clear()
         for post in self.posts.values():

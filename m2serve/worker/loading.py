@@ -10,11 +10,13 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from m2serve.apps.cache.cache import Caches
 from m2serve.apps.mounts import Mounts, load_all
 from m2serve.apps.prepare import prepare, settle
 from m2serve.apps.sources import Sources
 from m2serve.apps.uwsgi import install as uwsgi
 from m2serve.apps.uwsgi.running import Running
+from m2serve.config.caches import caches
 from m2serve.errors import AppLoadError, ConfigError
 from m2serve.observe import alarms, log
 from m2serve.system.deeds import perform_all
@@ -62,6 +64,7 @@ def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
     Args: worker: that we are; 0: a nursery.
     """
     running = Running(settings, node.ledger_fd, node.master, node.started, worker)
+    running.caches = Caches(caches(settings), node.caches)
     lines = log.lines()
     if lines is not None:
         running.say = lines.write

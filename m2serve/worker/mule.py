@@ -9,9 +9,11 @@ import runpy
 import sys
 from typing import TYPE_CHECKING
 
+from m2serve.apps.cache.cache import Caches
 from m2serve.apps.prepare import prepare
 from m2serve.apps.uwsgi import install as uwsgi
 from m2serve.apps.uwsgi.running import Running
+from m2serve.config.caches import caches
 from m2serve.errors import AppLoadError, ExitCode
 
 if TYPE_CHECKING:
@@ -28,7 +30,9 @@ def run(settings: Settings, node: NodeFds, number: int, script: str) -> int:
         number: from 1 on.
         script: a file, or ``module:function``, which is called without arguments.
     """
-    uwsgi.install(Running(settings, node.ledger_fd, node.master, node.started, mule=number))
+    running = Running(settings, node.ledger_fd, node.master, node.started, mule=number)
+    running.caches = Caches(caches(settings), node.caches)
+    uwsgi.install(running)
     try:
         prepare(settings)
     except AppLoadError as error:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import struct
 import threading
+import weakref
 from typing import Final
 
 USER_LOCKS: Final = 256
@@ -33,6 +34,8 @@ class Locks:
         self._owner = 0
         self._opening = threading.Lock()
         self._inner: dict[int, threading.Lock] = {}
+        mine = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _let_go(mine()))
 
     def acquire(self, number: int, *, wait: bool = True) -> bool:
         """Take a lock; False: another has it, and nobody is to wait."""
@@ -64,15 +67,26 @@ class Locks:
         answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, number))
         return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
+    def let_go(self) -> None:
+        """In a forked child: what the parent holds is not ours, and must not be held by us when the parent dies."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._owner = -1, 0
+        self._opening = threading.Lock()  # another thread of the parent's may have had the old one
+        self._inner = {}
+
     def _own(self, number: int) -> tuple[int, threading.Lock]:
         """This process's descriptor, and the lock between its threads."""
         with self._opening:
             if self._owner != os.getpid():
-                # after a fork the locks are those of the parent
                 self._fd = os.open(f"/proc/self/fd/{self._shared}", os.O_RDWR | os.O_CLOEXEC)
                 self._owner = os.getpid()
-                self._inner = {}
             return self._fd, self._inner.setdefault(number, threading.Lock())
+
+
+def _let_go(locks: Locks | None) -> None:
+    if locks is not None:
+        locks.let_go()
 
 
 def _flock(kind: int, number: int) -> bytes:

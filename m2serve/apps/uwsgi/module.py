@@ -23,6 +23,7 @@ from m2serve.apps.uwsgi.times import Cron, Every
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from m2serve.apps.cache.cache import Cache
     from m2serve.apps.uwsgi.running import Running
 
 log = logging.getLogger("m2serve.worker")
@@ -37,7 +38,6 @@ _ALL = ("workers", "active-workers")
 _ONE_OF_THEM = re.compile("worker[1-9][0-9]{0,5}")
 
 _REASONS = {
-    "cache": "there is no cache; use one between processes, Redis for instance",
     "spool": "there is no spooler; use a task queue",
     "mule": "nobody sends messages to mules",
     "farm": "nobody sends messages to mules",
@@ -188,6 +188,79 @@ class Uwsgi(types.ModuleType):
         """Whether any worker has it."""
         return self._running.locks.is_taken(_lock(number))
 
+    # --- caches: as uWSGI, without one nothing is there, and nothing is kept --------------
+
+    def cache_get(self, key: str | bytes, name: str = "") -> bytes | None:
+        """The value; None: there is none."""
+        cache = self._cache(name)
+        return cache.get(_bytes(key)) if cache is not None else None
+
+    def cache_set(self, key: str | bytes, value: str | bytes, expires: int = 0, name: str = "") -> bool | None:
+        """Keep a value, unless there is one; None: there is, or it cannot be kept.
+
+        Args: expires: in so many seconds; 0: as the cache has it.
+        """
+        text, cache = _bytes(value), self._cache(name)
+        return (cache is not None and cache.store(_bytes(key), text, expires)) or None
+
+    def cache_update(self, key: str | bytes, value: str | bytes, expires: int = 0, name: str = "") -> bool | None:
+        """Keep a value, in place of another if there is one; None: it cannot be kept."""
+        text, cache = _bytes(value), self._cache(name)
+        return (cache is not None and cache.store(_bytes(key), text, expires, overwrite=True)) or None
+
+    def cache_del(self, key: str | bytes, name: str = "") -> bool | None:
+        """None: there was none."""
+        cache = self._cache(name)
+        return (cache is not None and cache.delete(_bytes(key))) or None
+
+    def cache_exists(self, key: str | bytes, name: str = "") -> bool | None:
+        """None: there is none."""
+        cache = self._cache(name)
+        return (cache is not None and cache.exists(_bytes(key))) or None
+
+    def cache_inc(self, key: str | bytes, by: int = 1, expires: int = 0, name: str = "") -> bool | None:
+        """Add to a value, a number of eight bytes that begins with 0; `cache_num` tells it."""
+        return self._change("inc", key, by, expires, name)
+
+    def cache_dec(self, key: str | bytes, by: int = 1, expires: int = 0, name: str = "") -> bool | None:
+        """Take from it."""
+        return self._change("dec", key, by, expires, name)
+
+    def cache_mul(self, key: str | bytes, by: int = 2, expires: int = 0, name: str = "") -> bool | None:
+        """Multiply it."""
+        return self._change("mul", key, by, expires, name)
+
+    def cache_div(self, key: str | bytes, by: int = 2, expires: int = 0, name: str = "") -> bool | None:
+        """Divide it; by 0, it is 0."""
+        return self._change("div", key, by, expires, name)
+
+    def cache_num(self, key: str | bytes, name: str = "") -> int:
+        """The number; 0: there is none."""
+        cache = self._cache(name)
+        return cache.number(_bytes(key)) if cache is not None else 0
+
+    def cache_clear(self, name: str = "") -> bool | None:
+        """Forget all items; None: there is no such cache."""
+        cache = self._cache(name)
+        if cache is None:
+            return None
+        cache.clear()
+        return True
+
+    def cache_keys(self, name: str = "") -> list[bytes]:
+        """Raises: ValueError: there is no such cache."""
+        cache = self._cache(name)
+        if cache is None:
+            raise ValueError("no local uWSGI cache available")
+        return cache.keys()
+
+    def _cache(self, name: str) -> Cache | None:
+        return self._running.caches.find(name)
+
+    def _change(self, how: str, key: str | bytes, by: int, expires: int, name: str) -> bool | None:
+        cache = self._cache(name)
+        return (cache is not None and cache.change(_bytes(key), how, by, expires)) or None
+
     # --- signals, timers --------------------------------------------------------------
 
     def register_signal(self, number: int, target: str, handler: Callable[[int], object]) -> None:
@@ -270,6 +343,11 @@ class Uwsgi(types.ModuleType):
         last = self.__dict__.get("atexit")
         if last is not None:
             last()
+
+
+def _bytes(text: str | bytes) -> bytes:
+    # bytes(3) would be three zeros
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(memoryview(text))
 
 
 def _lock(number: int) -> int:

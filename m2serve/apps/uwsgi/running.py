@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from m2serve.apps.cache.cache import Caches
 from m2serve.apps.uwsgi.clock import Clock
 from m2serve.apps.uwsgi.locks import Locks
 
@@ -56,6 +57,7 @@ class Running:
     """Tell whom the options name."""
     end_by: Callable[[float], None] = lambda seconds: None
     """Ask for a deadline of the request that the calling thread runs, in seconds from now; 0: for none."""
+    caches: Caches = field(default_factory=lambda: Caches((), {}))
     locks: Locks = field(init=False)
     clock: Clock = field(init=False)
     postfork: list[Callable[[], object]] = field(default_factory=list)

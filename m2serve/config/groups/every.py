@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from m2serve.config.groups.alarms import AlarmsGroup
 from m2serve.config.groups.app import AppGroup
+from m2serve.config.groups.caches import CachesGroup
 from m2serve.config.groups.cheaper import CheaperGroup
 from m2serve.config.groups.emperor import EmperorGroup
 from m2serve.config.groups.hooks import HooksGroup
@@ -32,6 +33,7 @@ class EveryGroup(
     PrivilegesGroup,
     MasterGroup,
     ProgramsGroup,
+    CachesGroup,
     StatsGroup,
     EmperorGroup,
     PluginGroup,

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from m2serve.apps.cache.cache import Caches
 from m2serve.apps.uwsgi.install import begin, install
+from m2serve.apps.uwsgi.locks import Locks
 from m2serve.apps.uwsgi.running import Running
+from m2serve.config.caches import CacheLine
 from m2serve.config.settings import load
+from m2serve.master.caches import make_caches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,16 +88,70 @@ def test_options(uwsgi: Any) -> None:
 
 
 def test_what_is_missing_says_why(uwsgi: Any) -> None:
-    assert not hasattr(uwsgi, "cache_get") and not hasattr(uwsgi, "spool")
+    assert not hasattr(uwsgi, "queue_get") and not hasattr(uwsgi, "spool")
     assert getattr(uwsgi, "atexit", None) is None and getattr(uwsgi, "post_fork_hook", None) is None
-    with pytest.raises(AttributeError, match=r"uwsgi\.cache_get: there is no cache; use one"):
-        uwsgi.cache_get("key")
+    with pytest.raises(AttributeError, match=r"uwsgi\.queue_get: there is no shared memory"):
+        uwsgi.queue_get("key")
     with pytest.raises(AttributeError, match=r"uwsgi\.sharedarea_read: there is no shared memory"):
         uwsgi.sharedarea_read(0, 0)
     with pytest.raises(AttributeError, match=r"uwsgi\.frobnicate: m2serve does not have it"):
         uwsgi.frobnicate()
     with pytest.raises(ImportError):
         exec("from uwsgi import spool")
+
+
+def test_without_a_cache_nothing_is_kept(uwsgi: Any) -> None:
+    assert uwsgi.cache_set("a", "1") is None
+    assert uwsgi.cache_update("a", b"1") is None
+    assert uwsgi.cache_get("a") is None
+    assert uwsgi.cache_exists("a") is None
+    assert uwsgi.cache_del("a") is None
+    assert uwsgi.cache_inc("a") is None
+    assert uwsgi.cache_num("a") == 0
+    assert uwsgi.cache_clear() is None
+    with pytest.raises(ValueError, match="no local uWSGI cache"):
+        uwsgi.cache_keys()
+
+
+def test_caches(node: Node, uwsgi: Any) -> None:
+    lines = CacheLine.parse("name=one,items=5"), CacheLine.parse("name=two,items=5")
+    fds = make_caches(lines, {})
+    node.running.caches = Caches(lines, fds)
+    assert uwsgi.cache_set("a", "text") is True
+    assert uwsgi.cache_set(b"a", "other") is None
+    assert uwsgi.cache_update("a", b"new", 100) is True
+    assert uwsgi.cache_get(b"a") == uwsgi.cache_get("a", "") == uwsgi.cache_get("a", "one") == b"new"
+    assert uwsgi.cache_get("a", "two") is None
+    assert uwsgi.cache_get("a", "three") is None
+    assert uwsgi.cache_exists("a") is True
+    assert uwsgi.cache_exists("b") is None
+    assert uwsgi.cache_inc("n", 7, 0, "two") is True
+    assert uwsgi.cache_dec("n", 1, 0, "two") is uwsgi.cache_mul("n", 4, 0, "two") is True
+    assert uwsgi.cache_div("n", 3, 0, "two") is True
+    assert uwsgi.cache_num("n", "two") == 8
+    assert uwsgi.cache_keys() == [b"a"]
+    assert uwsgi.cache_del("a") is True
+    assert uwsgi.cache_del("a") is None
+    assert uwsgi.cache_clear("two") is True
+    assert uwsgi.cache_keys("two") == []
+    with pytest.raises(TypeError):
+        uwsgi.cache_set("number", 3)
+    with pytest.raises(ValueError, match="no local uWSGI cache"):
+        uwsgi.cache_keys("three")
+    for fd in fds.values():
+        os.close(fd)
+
+
+def test_a_forked_child_lets_go_of_locks(node: Node) -> None:
+    mine, other = Locks(node.fd), Locks(node.fd)
+    assert mine.acquire(3)
+    assert not other.acquire(3, wait=False)
+    mine.let_go()
+    assert other.acquire(3, wait=False)
+    assert not mine.acquire(3, wait=False)
+    other.release(3)
+    assert mine.acquire(3, wait=False)
+    mine.release(3)
 
 
 def test_orders_for_the_master(node: Node, uwsgi: Any) -> None:
