@@ -26,11 +26,11 @@ LOADS = {"hello": "kept connections", "close": "one request a connection"}
 class Alone(Peer):
     """A server that speaks HTTP to the client itself."""
 
-    words: tuple[str, ...] = ()
-    """Of its command line, behind ``python -m``; ``{port}`` and ``{app}`` are replaced."""
+    command = ""
+    """Its command line, behind ``python -m``; ``{port}`` and ``{app}`` are replaced."""
 
     def launch(self) -> None:
-        words = [word.format(port=self.port, app=self.app) for word in self.words]
+        words = self.command.format(port=self.port, app=self.app).split()
         self.server = self.spawn(sys.executable, "-m", *words)
 
     def roles(self) -> Roles:
@@ -41,19 +41,19 @@ class Alone(Peer):
 class HttpDoor(Alone):
     """m2serve 4 x 8."""
 
-    words = ("m2serve", "--http", "127.0.0.1:{port}", "-p", "4", "--threads", "8", "--disable-logging", "--module", "{app}")  # fmt: skip  # noqa: E501
+    command = "m2serve --http 127.0.0.1:{port} -p 4 --threads 8 --disable-logging --module {app}"
 
 
 class Granian(Alone):
     """4 x 8; its HTTP is compiled Rust."""
 
-    words = ("granian", "--interface", "wsgi", "--port", "{port}", "--workers", "4", "--blocking-threads", "8", "--log-level", "warning", "{app}")  # fmt: skip  # noqa: E501
+    command = "granian --interface wsgi --port {port} --workers 4 --blocking-threads 8 --log-level warning {app}"
 
 
 class Waitress(Alone):
     """One process, which is all it has, of 32 threads."""
 
-    words = ("waitress", "--listen", "127.0.0.1:{port}", "--threads", "32", "{app}")
+    command = "waitress --listen 127.0.0.1:{port} --threads 32 {app}"
 
 
 class BehindNginx(NginxUwsgi):
