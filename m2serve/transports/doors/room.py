@@ -54,6 +54,8 @@ _QUICK: Final = 0.001
 _STOOP: Final = 0.01
 """Seconds between two looks for connections that no worker has accepted, where all threads are at work."""
 _EVENTS: Final = 64
+_AT_A_TURN: Final = 16
+"""Connections whose time is over that are ended at a time."""
 _LOOK: Final = 1.0
 """Seconds between two looks at the deadlines."""
 _FAREWELL_LOOK: Final = 0.1
@@ -123,6 +125,8 @@ class DoorRoom:
         if mail is not None:
             self._epoll.register(mail.bell_read, select.EPOLLIN)
         self._look_at = _now() + _LOOK
+        self._due: deque[Connection] = deque()
+        """Connections to be ended; they are the leader's."""
         self._open = False
         """The listening sockets are polled."""
         self._waiting = select.poll()
@@ -255,6 +259,8 @@ class DoorRoom:
             timeout = _STOOP
             if _now() >= self._stoop_at:
                 self._take_in()
+        if self._due:
+            timeout = 0
         for fd, mask in self._epoll.poll(timeout, _EVENTS):
             conn = self._conns.get(fd)
             if conn is not None:
@@ -272,6 +278,8 @@ class DoorRoom:
         if now >= self._look_at:
             self._look_at = now + _LOOK
             self._expire(now)
+        for _ in range(min(_AT_A_TURN, len(self._due))):
+            self._due.popleft().expire()
         if self.draining and not self._over:
             self._drain(now)
 
@@ -393,15 +401,16 @@ class DoorRoom:
             conn.close()
 
     def _expire(self, now: float) -> None:
-        due: list[Connection] = []
+        """Find those whose time is over: they are ended a few at a turn, as others have something to ask meanwhile."""
+        unread: list[Connection] = []
         with self.mutex:
             for one in cast("list[Connection]", list(self.wheel.due(now))):
-                if not one.held:
+                if one.state is State.SENDING:
+                    unread.append(one)
+                elif not one.held:  # else somebody has it, and will watch it again
                     one.held = True
-                elif one.state is not State.SENDING:
-                    continue  # somebody has it, and will watch it again
-                due.append(one)
-        for conn in due:
+                    self._due.append(one)
+        for conn in unread:
             conn.expire()
 
     def _drain(self, now: float) -> None:
