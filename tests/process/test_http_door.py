@@ -96,6 +96,8 @@ def test_a_pause_and_a_stop_lose_nobody(serve_http: Callable[..., Any]) -> None:
     with Connection(address) as one, Connection(address) as two:
         one.send(request_bytes("/"))
         os.kill(server.process.pid, signal.SIGTSTP)
+        # a signal that is sent before the last one was taken would be one with it
+        server.wait_log("going on", PATIENCE, after=mark)
         assert one.read().status == 200
         os.kill(server.process.pid, signal.SIGTSTP)
         server.wait_log("paused, new requests wait(?s:.*)going on(?s:.*)paused", PATIENCE, after=mark)
