@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.http import get
+from support.ports import free_ports
 from support.server import APPS, Server, wait_until
 from support.told import statistics
 
@@ -192,9 +193,7 @@ def test_sockets_of_a_service_manager(
     """One that an option names, one that none names. They go through an upgrade."""
     directory = public_path()
     path = directory / "a.sock"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     server = start_server(
         *(address, str(path), "--pythonpath", str(APPS), "--module", "probe", "--http", address),
