@@ -45,9 +45,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def unharmed(served: Running) -> Iterator[None]:
-    """What happens meanwhile leaves nothing behind."""
+    """What happens meanwhile leaves nothing behind; looked at before the first test and behind the last one."""
     ways = [served.way(name) for name in NAMES]
 
     def still_answer() -> None:
