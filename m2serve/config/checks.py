@@ -373,7 +373,5 @@ def _background(settings: Settings, directory: str) -> Iterator[Problem]:
 def _mules(settings: Settings, directory: str) -> Iterator[Problem]:
     base = _place(settings, directory, settings.chdir or "")
     for script in settings.mule:
-        if not script:
-            yield Problem(("mule",), "expected a script: nobody sends messages to mules, so none is started")
-        elif ":" not in script and not os.path.isfile(os.path.join(base, script)):
+        if script and ":" not in script and not os.path.isfile(os.path.join(base, script)):
             yield Problem(("mule",), f"{script!r} is not there: expected a file, or module:function")

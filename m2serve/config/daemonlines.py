@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from m2serve.config import keyval
 from m2serve.errors import ConfigError
+
+if TYPE_CHECKING:
+    from m2serve.config.settings import Settings
 
 _KEYS = {
     **dict.fromkeys(("cmd", "command", "exec"), "cmd"),
@@ -141,3 +144,8 @@ class Mule(str):
         if "\0" in text:
             raise ConfigError("expected a file, or module:function")
         return cls("" if text.strip().lower() in ("true", "1") else text.strip())
+
+
+def mule_scripts(settings: Settings) -> tuple[str, ...]:
+    """What each mule runs; empty: it waits for messages."""
+    return (*settings.mule, *("" for _ in range(settings.mules)))

@@ -55,7 +55,7 @@ SOCKETS = (
 PROCESSES = (
     _elsewhere("drop-after-apps", "", "applications are loaded as uid; let this user read what they need"),
     _needless("drop-after-init", "", "the user changes when all is made that root has to make"),
-    _missing("reload-os-env", "", "the environment stays that of the start"),
+    _needless("reload-os-env", "", "nothing of ours changes the environment beside os.environ"),
     _needless("honour-stdin", "", "workers have the standard input that m2serve was started with"),
     _needless("forkbomb-delay", "SECONDS", "workers that die early are started again ever more slowly"),
     _elsewhere("mule-reload-mercy", "SECONDS", "reload-mercy is for mules, too"),
@@ -102,8 +102,7 @@ LOGGING = (
 SERVICES = (
     _family("hook exec call", "ACTION", "it is not run", Fate.MISSING),
     _missing("legion-attach-daemon", "COMMAND", "the program is not started; attach-daemon does it in every server"),
-    _missing("mules", "N", "nobody sends messages to mules; mule = FILE runs a script"),
-    _missing("farm mule-harakiri", "VALUE", "nobody sends messages to mules; mule = FILE runs a script"),
+    _missing("farm mule-harakiri", "VALUE", "messages are for one mule, or for whichever comes first"),
     _family("spooler", "DIR", "no task is run", Fate.MISSING),
     _family("emperor vassal vassals", "DIR", "an emperor of m2serve has no such setting", Fate.MISSING),
     _elsewhere(

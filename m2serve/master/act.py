@@ -223,7 +223,7 @@ class Actor:
     def _fork(self, child: Child, slot: Slot) -> None:
         if slot.kind is ChildKind.DAEMON:
             child.program = self.daemons[slot.daemon]
-            if child.program.script:
+            if child.program.number:
                 child.pid = self.spawner.mule(child.program)
             else:
                 child.pid, child.output = self.spawner.program(child.program)

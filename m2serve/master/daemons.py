@@ -125,7 +125,7 @@ class DaemonTouch(Attachment):
         ]
         smart = [watch for watch in watches if watch.smart.program.touch]
         files += [_Touched(watch.smart.program.touch, partial(_stop, watch)) for watch in smart]
-        scripts = [number for number, program in enumerate(programs) if program.script]
+        scripts = [number for number, program in enumerate(programs) if program.number]
         places = [os.path.abspath(path) for path in mules]
         files += [_Touched(path, partial(_renew_slot, board, number)) for path in places for number in scripts]
         for file in files:

@@ -173,6 +173,7 @@ def restore_node(heritage: Heritage, known: Sequence[Front]) -> NodeFds:
         {int(key): fd for key, fd in node.nurseries.items()},
         fronts=tuple(known),
         caches=dict(node.caches),
+        boxes=node.boxes,
     )
 
 
@@ -231,6 +232,7 @@ def _node(node: NodeFds, dead_keys: Iterable[int], settled: Iterable[int]) -> No
         tuple(dead_keys),
         tuple(settled),
         dict(node.caches),
+        node.boxes,
     )
 
 

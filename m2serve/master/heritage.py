@@ -56,6 +56,7 @@ class Node:
     dead_keys: tuple[int, ...] = ()
     settled: tuple[int, ...] = ()
     caches: Mapping[str, int] = field(default_factory=dict)
+    boxes: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,7 @@ class Heritage:
         yield from (self.node.ledger_fd, self.node.wake_fd, *self.node.pulls.values())
         yield from self.node.nurseries.values()
         yield from self.node.caches.values()
+        yield from (fd for pair in self.node.boxes for fd in pair)
         for post in self.posts:
             yield from (post.card_fd, post.bell_write_fd, post.crew_dispatcher_fd, post.sheet_fd)
         for child in self.children:

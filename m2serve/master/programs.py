@@ -8,6 +8,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from m2serve.config.daemonlines import mule_scripts
 from m2serve.ids import Seconds
 from m2serve.master.policies.respawn import LONGEST_DELAY
 from m2serve.mongrel2.daemon import log_level
@@ -50,9 +51,9 @@ class Program:
     control: bool = False
     """The server ends with it."""
     script: str = ""
-    """Of a mule, in place of the arguments."""
+    """Of a mule, in place of the arguments; empty: it waits for messages."""
     number: int = 0
-    """Of a mule, from 1 on."""
+    """Of a mule, from 1 on; 0: it is none."""
     touch: str = ""
     """A file whose change starts it anew."""
     stdin: bytes = b""
@@ -96,10 +97,10 @@ def attached(settings: Settings) -> list[Program]:
 
 
 def mules(settings: Settings) -> list[Program]:
-    """Scripts of the application's."""
-    scripts = [script for script in settings.mule if script]
+    """Scripts of the application's, and the application, which waits for messages."""
     return [
-        Program(f"mule {number}", (), script, script=script, number=number) for number, script in enumerate(scripts, 1)
+        Program(f"mule {number}", (), script or f"mule {number}", script=script, number=number)
+        for number, script in enumerate(mule_scripts(settings), 1)
     ]
 
 

@@ -14,6 +14,7 @@ import m2serve.dispatcher.main
 import m2serve.worker.main
 import m2serve.worker.nursery
 from m2serve.config.caches import caches
+from m2serve.config.daemonlines import mule_scripts
 from m2serve.config.deadlines import Deadlines
 from m2serve.errors import ConfigError, ExitCode
 from m2serve.master import report
@@ -23,6 +24,7 @@ from m2serve.master.alarms import Alarms
 from m2serve.master.autoreload import Autoreload
 from m2serve.master.bequest import slot_of
 from m2serve.master.board import Board, Slot
+from m2serve.master.boxes import make_boxes
 from m2serve.master.caches import make_caches
 from m2serve.master.census import Census, algorithm, crowd
 from m2serve.master.child import ChildKind
@@ -158,6 +160,7 @@ class Server:
                 if node.ring_size != settings.request_buffer:
                     log.warning("request-buffer stays %d until a restart", node.ring_size)
             node.doors, node.secrets = doors.doors, doors.secrets
+            node.boxes = make_boxes(len(mule_scripts(settings)), node.boxes)
             node.caches = make_caches(caches(settings), node.caches)
             board.doors = bool(node.doors)
             if not known and not node.doors:

@@ -99,7 +99,8 @@ class Spawner:
         return self._fork_linked(f"nursery {number}", keep, run)
 
     def _shared(self) -> list[int]:
-        return [*(door.fd for door in self.node.doors), *self.node.secrets, *self.node.caches.values()]
+        writers = (writer for _, writer in self.node.boxes)
+        return [*(door.fd for door in self.node.doors), *self.node.secrets, *self.node.caches.values(), *writers]
 
     def program(self, program: Program) -> tuple[Pid, int]:
         """Run a program; returns the read end of its output."""
@@ -143,7 +144,8 @@ class Spawner:
             os.setsid()
             self.abandon()
             # The ledger's file is also that of the locks which applications share.
-            keep_only([*log_fds(), self.node.ledger_fd, *self.node.caches.values()])
+            ends = (fd for pair in self.node.boxes for fd in pair)
+            keep_only([*log_fds(), self.node.ledger_fd, *self.node.caches.values(), *ends])
             _change_user(master, self.rights)
             set_title(program.name, self.settings)
             signals.unblock_all()

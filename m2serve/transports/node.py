@@ -118,6 +118,8 @@ class NodeFds:
     """What workers have to inherit besides: files of certificates that they could not read. The same holds for them."""
     caches: dict[str, int] = field(default_factory=dict)
     """Name of a cache of the applications' to the descriptor of its memory."""
+    boxes: tuple[tuple[int, int], ...] = ()
+    """Messages to mules: for any of them, then for each. Pairs of descriptors, to read from and to write to."""
     master: int = field(default_factory=os.getpid)
     """Pid of the process that has made it."""
     started: float = field(default_factory=time.monotonic)
@@ -157,7 +159,10 @@ class NodeFds:
         caches = self.caches.values()
         for fd in (self.ledger_fd, self.wake_fd, *self.pulls.values(), *self.nurseries.values(), *caches):
             os.close(fd)
+        for fd in (fd for pair in self.boxes for fd in pair):
+            os.close(fd)
         self.caches.clear()
+        self.boxes = ()
         self.pulls.clear()
         self.nurseries.clear()
         for post in self.posts.values():

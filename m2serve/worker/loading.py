@@ -15,6 +15,7 @@ from m2serve.apps.mounts import Mounts, load_all
 from m2serve.apps.prepare import prepare, settle
 from m2serve.apps.sources import Sources
 from m2serve.apps.uwsgi import install as uwsgi
+from m2serve.apps.uwsgi.mules import Boxes
 from m2serve.apps.uwsgi.running import Running
 from m2serve.config.caches import caches
 from m2serve.errors import AppLoadError, ConfigError
@@ -64,6 +65,7 @@ def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
     Args: worker: that we are; 0: a nursery.
     """
     running = Running(settings, node.ledger_fd, node.master, node.started, worker)
+    running.boxes = Boxes(node.boxes)
     running.caches = Caches(caches(settings), node.caches)
     lines = log.lines()
     if lines is not None:

@@ -1,4 +1,4 @@
-"""Entry of a mule, after the fork: a script of the application's beside its workers."""
+"""Entry of a mule, after the fork: a script of the application's beside its workers, or what gets their messages."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import logging
 import os
 import runpy
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from m2serve.apps.cache.cache import Caches
-from m2serve.apps.prepare import prepare
+from m2serve.apps.mounts import load_all
+from m2serve.apps.prepare import prepare, settle
 from m2serve.apps.uwsgi import install as uwsgi
+from m2serve.apps.uwsgi.module import loaded
+from m2serve.apps.uwsgi.mules import Boxes
 from m2serve.apps.uwsgi.running import Running
 from m2serve.config.caches import caches
 from m2serve.errors import AppLoadError, ExitCode
+from m2serve.observe.log import reclaim
 
 if TYPE_CHECKING:
     from m2serve.config.settings import Settings
@@ -28,16 +32,24 @@ def run(settings: Settings, node: NodeFds, number: int, script: str) -> int:
 
     Args:
         number: from 1 on.
-        script: a file, or ``module:function``, which is called without arguments.
+        script: a file, or ``module:function``, which is called without arguments; empty: the application is loaded, and
+            its ``uwsgi.mule_msg_hook`` gets messages, one after the other, for ever.
     """
     running = Running(settings, node.ledger_fd, node.master, node.started, mule=number)
+    running.boxes = Boxes(node.boxes)
     running.caches = Caches(caches(settings), node.caches)
     uwsgi.install(running)
     try:
         prepare(settings)
+        if not script:
+            load_all(settings)
+            settle(settings)
+            reclaim()
     except AppLoadError as error:
-        log.error("%s: %s", script, error)
+        log.error("%s: %s", script or f"mule {number}", error)
         return ExitCode.APP_LOAD
+    if not script:
+        _listen(running)
     module, separator, function = script.partition(":")
     if separator and not os.path.exists(script):
         getattr(importlib.import_module(module), function)()
@@ -45,3 +57,20 @@ def run(settings: Settings, node: NodeFds, number: int, script: str) -> int:
         sys.argv[:] = [script]
         runpy.run_path(script, run_name="__main__")
     return ExitCode.OK
+
+
+def _listen(running: Running) -> NoReturn:
+    # Tests wait for this line.
+    log.info("mule %d waits for messages", running.mule)
+    while True:
+        message = running.boxes.receive(running.mule)
+        module = loaded()
+        hook = None if module is None else module.__dict__.get("mule_msg_hook")
+        if hook is None:
+            log.warning("mule %d: a message of %d bytes, and no uwsgi.mule_msg_hook", running.mule, len(message or b""))
+            continue
+        try:
+            hook(message)
+        except Exception:
+            # the application's, whatever it raises: the next message comes all the same
+            log.exception("mule %d: uwsgi.mule_msg_hook failed", running.mule)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import m2serve
 from m2serve.apps.uwsgi.clock import Entry
 from m2serve.apps.uwsgi.locks import USER_LOCKS
+from m2serve.apps.uwsgi.mules import LONGEST
 from m2serve.apps.uwsgi.options import options
 from m2serve.apps.uwsgi.times import Cron, Every
 
@@ -39,8 +40,8 @@ _ONE_OF_THEM = re.compile("worker[1-9][0-9]{0,5}")
 
 _REASONS = {
     "spool": "there is no spooler; use a task queue",
-    "mule": "nobody sends messages to mules",
-    "farm": "nobody sends messages to mules",
+    "farm": "there are no farms; name a mule, or none",
+    "in_farm": "there are no farms; name a mule, or none",
     "queue": "there is no shared memory for applications",
     "sharedarea": "there is no shared memory for applications",
     "metric": "there are no metrics; see the option stats",
@@ -54,7 +55,8 @@ _REASONS = {
 
 
 class Uwsgi(types.ModuleType):
-    """What ``import uwsgi`` gives. Applications may assign ``post_fork_hook`` and ``atexit``.
+    """What ``import uwsgi`` gives. Applications may assign ``post_fork_hook``, ``atexit`` and
+    ``mule_msg_hook``.
 
     Texts are bytes where uWSGI's are. A function that is not here raises AttributeError with the reason.
 
@@ -86,7 +88,7 @@ class Uwsgi(types.ModuleType):
         self.unbit = None
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("post_fork_hook", "atexit"):
+        if name.startswith("__") or name in ("post_fork_hook", "atexit", "mule_msg_hook"):
             raise AttributeError(f"module 'uwsgi' has no attribute {name!r}")
         reason = next((text for begin, text in _REASONS.items() if name.startswith(begin)), "m2serve does not have it")
         raise AttributeError(f"uwsgi.{name}: {reason}")
@@ -260,6 +262,32 @@ class Uwsgi(types.ModuleType):
     def _change(self, how: str, key: str | bytes, by: int, expires: int, name: str) -> bool | None:
         cache = self._cache(name)
         return (cache is not None and cache.change(_bytes(key), how, by, expires)) or None
+
+    # --- mules ------------------------------------------------------------------------
+
+    def mule_msg(self, message: str | bytes, mule: int = 0) -> bool:
+        """Leave a message for a mule, or, 0, for whichever comes first; False: there is no such mule, or no room.
+
+        Raises: ValueError: there are no mules at all.
+        """
+        if not len(self._running.boxes):
+            raise ValueError("no mule configured")
+        if type(mule) is not int:
+            raise ValueError("invalid mule")
+        return self._running.boxes.send(_bytes(message), mule)
+
+    def mule_get_msg(
+        self, signals: bool = True, farms: bool = True, buffer_size: int = LONGEST, timeout: float = -1
+    ) -> bytes | None:
+        """In a mule, wait for a message; what is longer than *buffer_size* is cut. None: it took longer than *timeout*
+        seconds.
+
+        Raises: ValueError: this is no mule.
+        """
+        if not self._running.mule:
+            raise ValueError("you can receive mule messages only in a mule")
+        message = self._running.boxes.receive(self._running.mule, None if timeout < 0 else timeout)
+        return None if message is None else message[:buffer_size]
 
     # --- signals, timers --------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from m2serve.apps.cache.cache import Caches
 from m2serve.apps.uwsgi.clock import Clock
 from m2serve.apps.uwsgi.locks import Locks
+from m2serve.apps.uwsgi.mules import Boxes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +59,7 @@ class Running:
     end_by: Callable[[float], None] = lambda seconds: None
     """Ask for a deadline of the request that the calling thread runs, in seconds from now; 0: for none."""
     caches: Caches = field(default_factory=lambda: Caches((), {}))
+    boxes: Boxes = field(default_factory=lambda: Boxes(()))
     locks: Locks = field(init=False)
     clock: Clock = field(init=False)
     postfork: list[Callable[[], object]] = field(default_factory=list)

@@ -44,8 +44,12 @@ class ProgramsGroup:
     )
     mule: tuple[Mule, ...] = option(
         (),
-        "Keep this script running as long as the server, in a process with the application's environment.",
+        "Keep this script running as long as the server, in a process with the application's environment; true for one "
+        "of mules.",
         metavar="FILE|MODULE:FUNCTION",
+    )
+    mules: int = option(
+        0, "So many mules more, that load the application and wait for messages (uwsgi.mule_msg).", metavar="N"
     )
     cron: tuple[CronLine, ...] = option(
         (),

@@ -142,7 +142,7 @@ def test_one_line_for_each_and_none_for_what_is_not_asked() -> None:
     assert list(lines(text)) == [
         "a.ini:5: http-processes = 4: changes nothing: workers speak HTTP themselves, without a router",
         "a.ini:9: logdate =: changes nothing: every line begins with its time",
-        "a.ini:4: farm = jobs: not in this version: nobody sends messages to mules; mule = FILE runs a script",
+        "a.ini:4: farm = jobs: not in this version: messages are for one mule, or for whichever comes first",
         "a.ini:6: gevent = 100: has no meaning here: requests run in threads; set threads",
     ]
 
@@ -150,7 +150,7 @@ def test_one_line_for_each_and_none_for_what_is_not_asked() -> None:
 def test_under_strict_only_what_is_missing_is_a_mistake() -> None:
     found = examined("farm = jobs\nlisten = 1024\ngevent = 100\n", "--strict")
     assert found.problems == (
-        "a.ini:4: farm = jobs: not in this version: nobody sends messages to mules; mule = FILE runs a script",
+        "a.ini:4: farm = jobs: not in this version: messages are for one mule, or for whichever comes first",
     )
     assert len(found.settings.warnings) == 1
 
@@ -170,4 +170,4 @@ def test_a_rare_option_may_be_a_placeholder() -> None:
     assert list(lines("mode = prod\nenv = MODE=%(mode)\n")) == []
     assert list(lines("mode = prod\n")) == ["a.ini:4: mode = prod: has no meaning here: m2serve does not do this"]
     (line,) = lines("farm = jobs\nenv = FARM=%(farm)\n")
-    assert "nobody sends messages to mules" in line
+    assert "messages are for one mule" in line

@@ -83,7 +83,11 @@ def test_programs_of_the_settings(monkeypatch):
         ("e", "/run/e.pid", True),
     ]
     assert attached(settings)[0].argv == ("/bin/sh", "-c", "a")
-    assert [(one.name, one.script) for one in mules(Settings(mule=(Mule(), Mule("a.py"))))] == [("mule 1", "a.py")]
+    assert [(one.name, one.script) for one in mules(Settings(mule=(Mule(), Mule("a.py")), mules=1))] == [
+        ("mule 1", ""),
+        ("mule 2", "a.py"),
+        ("mule 3", ""),
+    ]
 
 
 def parsed(lines):

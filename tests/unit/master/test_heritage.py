@@ -65,7 +65,16 @@ def state(**changes):
         layout=1,
         dispatched=True,
         node=Node(
-            (("tcp://127.0.0.1:1", "ipc:///run/recv"),), 65536, 21, 22, {"0": 23}, {"9": 33}, (5,), (6,), {"c": 34}
+            (("tcp://127.0.0.1:1", "ipc:///run/recv"),),
+            65536,
+            21,
+            22,
+            {"0": 23},
+            {"9": 33},
+            (5,),
+            (6,),
+            {"c": 34},
+            ((35, 36), (37, 38)),
         ),
         posts=(Post(7, WorkerId(1), 2, 24, 25, 26, 27),),
         children=(CHILD,),
@@ -102,9 +111,9 @@ def test_there_and_back():
 
 
 def test_every_descriptor_is_named_once():
-    assert sorted(state().fds()) == list(range(21, 35))
+    assert sorted(state().fds()) == list(range(21, 39))
     bare = state(listeners=(), fifo=None, daemons=(), children=(dataclasses.replace(CHILD, link_fd=-1, output_fd=-1),))
-    assert sorted(bare.fds()) == [*range(21, 28), 33, 34]
+    assert sorted(bare.fds()) == [*range(21, 28), *range(33, 39)]
 
 
 @pytest.mark.parametrize(

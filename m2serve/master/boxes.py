@@ -1,0 +1,34 @@
+"""Boxes for the messages to mules, as the master has them: it makes them, and keeps what lies in them."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ROOM = 1 << 20
+"""Bytes asked for in each; the kernel gives what net.core.wmem_max lets it."""
+
+
+def make_boxes(mules: int, left: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """One for all mules, and one each; those that another master has left go on, with what lies in them.
+
+    Mules of the old options keep what they have of those that are closed.
+    """
+    wanted = mules + 1 if mules else 0
+    for pair in left[wanted:]:
+        for fd in pair:
+            os.close(fd)
+    kept = tuple(left[:wanted])
+    return (*kept, *(_pair() for _ in range(wanted - len(kept))))
+
+
+def _pair() -> tuple[int, int]:
+    reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM)
+    for end in (reader, writer):
+        end.setblocking(False)
+    return reader.detach(), writer.detach()
