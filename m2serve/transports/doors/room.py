@@ -6,7 +6,7 @@ that request itself: a quick application is served by one thread, without a swit
 
 * The next thread that has nothing to do.
 * Where requests are slow, a sleeping thread, woken by whoever takes a request.
-* Where they were quick so far, and one is not: the *deputy*, a thread of its own, sees after 2 ms that nobody leads.
+* Where they were quick so far, and one is not: the *deputy*, a thread of its own, sees after 5 ms that nobody leads.
   (It waits on to 10 ms if who led last computes, or waits for a processor: a second thread would not make it faster.)
   It wakes a sleeping thread; if there is none it leads itself until there is one. Then it is not woken for connections,
   for another worker may have threads: what it does is read on, and write on, so that no slow client needs a thread.
@@ -45,12 +45,14 @@ log = logging.getLogger("m2serve.door")
 
 _now = time.monotonic
 
-TICK: Final = 0.002
+TICK: Final = 0.005
 """Seconds until the deputy looks again."""
-_FORBEARANCE: Final = 4
+_FORBEARANCE: Final = 1
 """Ticks more for a thread that computes."""
 _QUICK: Final = 0.001
 """Seconds of a request on average, up to which whoever runs one will soon be back."""
+_ZEAL: Final = 8
+"""Clients that are looked for at a door before the poll is asked again."""
 _STOOP: Final = 0.01
 """Seconds between two looks for connections that no worker has accepted, where all threads are at work."""
 _EVENTS: Final = 64
@@ -138,6 +140,9 @@ class DoorRoom:
         self._shut_until = 0.0
         """Nothing is accepted before: others have fewer connections, or there are no descriptors."""
         self._patient = True
+        self._eager: _Entrance | None = None
+        """Where the last client brought its request along."""
+        self._zeal = 0
         self._lead = threading.Lock()
         self._turns = 0
         self._latest = 0
@@ -252,6 +257,9 @@ class DoorRoom:
         """Wait for what happens, and see to it."""
         if accepting is not self._open or self._shut_until or self.paused:
             self._set_open(accepting)
+        if self._eager is not None and self._open:
+            if self._accept_eagerly(self._eager):
+                return
         timeout = _LOOK if self._conns else -1
         if self.draining or self._shut_until:
             timeout = _FAREWELL_LOOK if self.draining else max(0.0, self._shut_until - _now())
@@ -266,7 +274,9 @@ class DoorRoom:
             if conn is not None:
                 self._look_after(conn, mask)
             elif fd in self._entrances:
-                self._accept(self._entrances[fd])
+                entrance = self._entrances[fd]
+                if self._accept(entrance) and self._queue and not entrance.door.keepalive:
+                    self._eager, self._zeal = entrance, _ZEAL
             elif fd == self._poke:
                 os.eventfd_read(self._poke)
             elif self._mail is not None and fd == self._mail.bell_read:
@@ -298,6 +308,15 @@ class DoorRoom:
                 self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
             else:
                 self._epoll.unregister(fd)
+
+    def _accept_eagerly(self, entrance: _Entrance) -> bool:
+        """Where a client has just brought its request along, and is done, another one may be there: that is quicker to
+        see than to be told. Not for ever, as others have connections."""
+        self._zeal -= 1
+        if self._zeal > 0 and self._accept(entrance) and self._queue:
+            return True
+        self._eager = None
+        return False
 
     def _look_after(self, conn: Connection, mask: int) -> None:
         try:
