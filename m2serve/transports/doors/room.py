@@ -55,9 +55,11 @@ _ZEAL: Final = 8
 """Clients that are looked for at a door before the poll is asked again."""
 _STOOP: Final = 0.01
 """Seconds between two looks for connections that no worker has accepted, where all threads are at work."""
-_EVENTS: Final = 64
-_AT_A_TURN: Final = 16
-"""Connections whose time is over that are ended at a time."""
+_EVENTS: Final = 16
+_AT_A_TURN: Final = 2
+_BREATH: Final = 0.002
+"""So many connections whose time is over are ended, and seconds until the next so many: those that came together end
+together, and others have something to ask meanwhile."""
 _LOOK: Final = 1.0
 """Seconds between two looks at the deadlines."""
 _FAREWELL_LOOK: Final = 0.1
@@ -129,6 +131,7 @@ class DoorRoom:
         self._look_at = _now() + _LOOK
         self._due: deque[Connection] = deque()
         """Connections to be ended; they are the leader's."""
+        self._end_at = 0.0
         self._open = False
         """The listening sockets are polled."""
         self._waiting = select.poll()
@@ -267,8 +270,8 @@ class DoorRoom:
             timeout = _STOOP
             if _now() >= self._stoop_at:
                 self._take_in()
-        if self._due:
-            timeout = 0
+        if self._due and (timeout < 0 or timeout > _BREATH):
+            timeout = _BREATH
         for fd, mask in self._epoll.poll(timeout, _EVENTS):
             conn = self._conns.get(fd)
             if conn is not None:
@@ -288,8 +291,10 @@ class DoorRoom:
         if now >= self._look_at:
             self._look_at = now + _LOOK
             self._expire(now)
-        for _ in range(min(_AT_A_TURN, len(self._due))):
-            self._due.popleft().expire()
+        if self._due and now >= self._end_at:
+            self._end_at = now + _BREATH
+            for _ in range(min(_AT_A_TURN, len(self._due))):
+                self._due.popleft().expire()
         if self.draining and not self._over:
             self._drain(now)
 
