@@ -50,8 +50,7 @@ if TYPE_CHECKING:
 
     from m2serve.config.settings import Settings
     from m2serve.system.link import Link
-    from m2serve.transports.base import Subscription
-    from m2serve.transports.kinds import Source
+    from m2serve.transports.base import Source, Subscription
     from m2serve.transports.node import NodeFds, WorkerPost
     from m2serve.worker.loading import Loaded
 
@@ -142,7 +141,9 @@ def run(
         subscriptions += [MailSubscription(room, core, identity) for core, identity in enumerate(identities)]
         service.join_crew(crew, room)
     if node.doors:
-        doors = open_doors(settings, node.doors, limits, ledger.visitors, post.worker, room)
+        # each connection is accepted with a look at these: no more of them than there are workers
+        visitors = ledger.visitors[: max(post.worker, settings.processes) + 1]
+        doors = open_doors(settings, node.doors, limits, visitors, post.worker, room)
         service.open_doors(doors)
         mails = [one for one in subscriptions if isinstance(one, MailSubscription)]
         subscriptions[:] = [
