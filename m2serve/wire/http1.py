@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from m2serve.errors import RemoteProtocolError
 from m2serve.message import Request
+from m2serve.wire.buffered import Buffered
 from m2serve.wire.chunked import Chunks
 from m2serve.wire.door import Head
 from m2serve.wire.httphead import find_control, parse
@@ -59,26 +60,23 @@ class Http1Door:
         return Http1(self, peer)
 
 
-class Http1:
+class Http1(Buffered):
     """One connection; see :class:`m2serve.wire.door.Codec`."""
 
     __slots__ = (
-        "_buffer",
         "_chunks",
         "_conn_id",
         "_door",
         "_empty_lines",
-        "_left",
         "_looked",
         "_peer",
         "_prefix",
         "_recall",
         "_sender",
-        "_within",
-        "ended",
     )
 
     def __init__(self, door: Http1Door, peer: Peer) -> None:
+        super().__init__()
         self._door = door
         self._recall = door.known.get
         self._peer = peer
@@ -91,23 +89,10 @@ class Http1:
             peer.local[0].encode("utf-8", "surrogateescape"),
             peer.local[1],
         )
-        self._buffer = b""
         self._looked = 0
         """Bytes of the buffer in which the head does not end, and nothing is wrong with them."""
         self._empty_lines = 0
-        self._within = False
-        self._left = 0
         self._chunks: Chunks | None = None
-        self.ended = True
-
-    @property
-    def idle(self) -> bool:
-        """Nothing of a request has come."""
-        return not self._buffer and not self._within
-
-    def feed(self, data: bytes) -> None:
-        """The peer has sent *data*."""
-        self._buffer = self._buffer + data if self._buffer else data
 
     def head(self) -> Head | None:
         """The next request; None: it has not all come.
@@ -195,38 +180,20 @@ class Http1:
 
         Raises: RemoteProtocolError: its chunks are none.
         """
-        data = self._buffer
-        if not data or self.ended:
+        if not self._buffer or self.ended:
             return b""
-        if self._chunks is not None:
-            data, self._buffer = self._chunks.decode(data)
-            self.ended = self._chunks.ended
-            return data
-        if len(data) > self._left:
-            self._buffer = data[self._left :]
-            data = data[: self._left]
-        else:
-            self._buffer = b""
-        self._left -= len(data)
-        self.ended = not self._left
+        if self._chunks is None:
+            return super().body()
+        data, self._buffer = self._chunks.decode(self._buffer)
+        self.ended = self._chunks.ended
         return data
-
-    def reply(self) -> bytes:
-        """Nothing: HTTP says nothing by itself."""
-        return b""
 
     def next(self) -> None:
         """The request is over."""
-        self._within = False
+        super().next()
         self._empty_lines = 0
         self._chunks = None
-        self._left = 0
-        self.ended = True
 
     def answer(self, parts: Sequence[bytes]) -> Sequence[bytes]:
         """As it is: the gateway writes HTTP."""
         return parts
-
-    def end(self) -> bytes:
-        """Nothing: answers of HTTP say how long they are."""
-        return b""

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from m2serve.errors import RemoteProtocolError
+from m2serve.wire.buffered import Buffered
 from m2serve.wire.cgi import Reader
 from m2serve.wire.door import Head
 from m2serve.wire.statusline import as_cgi
@@ -50,29 +51,17 @@ class ScgiDoor:
         return Scgi(self, peer)
 
 
-class Scgi:
+class Scgi(Buffered):
     """One connection; see :class:`m2serve.wire.door.Codec`."""
 
-    __slots__ = ("_begun", "_buffer", "_door", "_left", "_peer", "_within", "ended")
+    __slots__ = ("_begun", "_door", "_peer")
 
     def __init__(self, door: ScgiDoor, peer: Peer) -> None:
+        super().__init__()
         self._door = door
         self._peer = peer
-        self._buffer = b""
-        self._within = False
         self._begun = False
         """The answer has."""
-        self._left = 0
-        self.ended = True
-
-    @property
-    def idle(self) -> bool:
-        """Nothing of a request has come."""
-        return not self._buffer and not self._within
-
-    def feed(self, data: bytes) -> None:
-        """The peer has sent *data*."""
-        self._buffer = self._buffer + data if self._buffer else data
 
     def head(self) -> Head | None:
         """The request; None: it has not all come.
@@ -101,24 +90,11 @@ class Scgi:
         self.ended = not self._left
         return Head(request, self._left)
 
-    def body(self) -> bytes:
-        """What has come of the body, and was not given before."""
-        data = self._buffer[: self._left]
-        self._buffer = self._buffer[self._left :]
-        self._left -= len(data)
-        self.ended = not self._left
-        return data
-
-    def reply(self) -> bytes:
-        """Nothing: SCGI says nothing by itself."""
-        return b""
-
     def next(self) -> None:
         """The request is over, and with it the connection: what else comes is another one's business."""
-        self._within = self._begun = False
+        super().next()
+        self._begun = False
         self._buffer = b""
-        self._left = 0
-        self.ended = True
 
     def answer(self, parts: Sequence[bytes]) -> Sequence[bytes]:
         """The first piece has its status line exchanged."""
@@ -126,7 +102,3 @@ class Scgi:
             return parts
         self._begun = True
         return as_cgi(parts)
-
-    def end(self) -> bytes:
-        """Nothing: the end of the connection says it."""
-        return b""

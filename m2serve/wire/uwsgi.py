@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from m2serve.errors import RemoteProtocolError
+from m2serve.wire.buffered import Buffered
 from m2serve.wire.cgi import Reader
 from m2serve.wire.door import Head
 
@@ -61,29 +62,17 @@ class UwsgiDoor:
         return Uwsgi(self, peer)
 
 
-class Uwsgi:
+class Uwsgi(Buffered):
     """One connection; see :class:`m2serve.wire.door.Codec`."""
 
-    __slots__ = ("_buffer", "_door", "_left", "_peer", "_pings", "_reply", "_within", "ended")
+    __slots__ = ("_door", "_peer", "_pings", "_reply")
 
     def __init__(self, door: UwsgiDoor, peer: Peer) -> None:
+        super().__init__()
         self._door = door
         self._peer = peer
-        self._buffer = b""
-        self._within = False
-        self._left = 0
         self._reply = b""
         self._pings = 0
-        self.ended = True
-
-    @property
-    def idle(self) -> bool:
-        """Nothing of a request has come."""
-        return not self._buffer and not self._within
-
-    def feed(self, data: bytes) -> None:
-        """The peer has sent *data*."""
-        self._buffer = self._buffer + data if self._buffer else data
 
     def head(self) -> Head | None:
         """The request; None: it has not all come.
@@ -123,14 +112,6 @@ class Uwsgi:
             raise RemoteProtocolError("TLS at a uwsgi door", status=0)
         raise RemoteProtocolError(f"modifier {header[0]} of uwsgi is not served", status=0)
 
-    def body(self) -> bytes:
-        """What has come of the body, and was not given before."""
-        data = self._buffer[: self._left]
-        self._buffer = self._buffer[self._left :]
-        self._left -= len(data)
-        self.ended = not self._left
-        return data
-
     def reply(self) -> bytes:
         """The answer to pings."""
         reply, self._reply = self._reply, b""
@@ -138,15 +119,9 @@ class Uwsgi:
 
     def next(self) -> None:
         """The request is over, and with it the connection: what else comes is another one's business."""
-        self._within = False
+        super().next()
         self._buffer = b""
-        self._left = 0
-        self.ended = True
 
     def answer(self, parts: Sequence[bytes]) -> Sequence[bytes]:
         """As it is: front ends read HTTP here."""
         return parts
-
-    def end(self) -> bytes:
-        """Nothing: the end of the connection says it."""
-        return b""
