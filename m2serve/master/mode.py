@@ -28,13 +28,13 @@ class Mode(Attachment):
 
     def turn(self, now: Seconds) -> bool:
         board, dispatcher = self.board, self.board.dispatcher
+        # What was taken before a stop is to be served.
+        paused = board.paused and board.stop is None
         if self.doors:
-            self._tell_workers(paused=board.paused and board.stop is None)
+            self._tell_workers(paused=paused)
         if dispatcher is None or dispatcher.link is None:
             return False
         known = self._told if self._told[0] == dispatcher.key else (dispatcher.key, False, False)
-        # What was taken before a stop is to be served.
-        paused = board.paused and board.stop is None
         self._told = (dispatcher.key, paused, board.asleep)
         if self._told != known:
             dispatcher.link.send(Verb.MODE, {"paused": paused, "asleep": board.asleep})

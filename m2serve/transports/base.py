@@ -8,10 +8,13 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from m2serve.transports.channel import Channel
+    from m2serve.transports.direct import DirectSubscription
+    from m2serve.transports.dispatched import MailSubscription
     from m2serve.transports.doors.channel import DoorChannel
+    from m2serve.transports.doors.subscription import DoorSubscription
 
     Road: TypeAlias = Channel | DoorChannel
-
+    Source: TypeAlias = MailSubscription | DirectSubscription | DoorSubscription
 
 DOOR: Final = 3
 """The kind of delivery that we have read ourselves; the others are those of :mod:`m2serve.transports.card`."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from m2serve.system.link import Link
-    from m2serve.transports.kinds import Source
+    from m2serve.transports.base import Source
     from m2serve.transports.sheet import Sheet
     from m2serve.worker.cycle import Cycle
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from m2serve.transports.base import Source
     from m2serve.transports.dispatched import MailRoom
     from m2serve.transports.doors.room import DoorRoom
-    from m2serve.transports.kinds import Source
     from m2serve.worker.harakiri import Harakiri
     from m2serve.worker.tracebacker import Tracebacker
 
@@ -363,7 +363,7 @@ class Service:
         if self._draining:
             return
         self._draining = True
-        if self._crew is not None and self._responders:
+        if self._crew is not None:
             self._say(Word.LEAVE)  # the answer is LEFT: from then on no mail can come
         else:
             self._stop()

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 from m2serve.errors import ClientGone, RemoteProtocolError
 from m2serve.transports.doors.body import Collected
 from m2serve.transports.doors.channel import DoorChannel
+from m2serve.transports.doors.pipe import MOST_PARTS
 from m2serve.transports.doors.wheel import NEVER
 from m2serve.wire.mongrel2 import error_answer
 
@@ -194,8 +195,7 @@ class Connection:
         try:
             if self._head is None:
                 head = codec.head()
-                if reply := codec.reply():
-                    self._write([reply])
+                self._reply()
                 if head is None:
                     if self.state is State.IDLE and not codec.idle:
                         self.state = State.HEAD
@@ -226,8 +226,7 @@ class Connection:
         assert body is not None and head is not None
         if data := codec.body():
             body.add(data)
-        if reply := codec.reply():
-            self._write([reply])
+        self._reply()
         if not codec.ended:
             self._expire_in(self.door.body_timeout)
             return False
@@ -242,6 +241,11 @@ class Connection:
         self._complete(head, request, whole or b"")
         return True
 
+    def _reply(self) -> None:
+        """Send what the protocol itself has to say. Raises: ClientGone."""
+        if reply := self._codec.reply():
+            self._write([reply])
+
     def _complete(self, head: Head, request: Request, body: bytes) -> None:
         """A request is there: from now on the connection is its own."""
         if body:
@@ -251,6 +255,11 @@ class Connection:
         self.deadline = NEVER
         self.channel = DoorChannel(self, request, self._body)
         self._head = None
+
+    def _drop_body(self) -> None:
+        if self._body is not None:
+            self._body.close()
+            self._body = None
 
     def let_go(self) -> bool:
         """Leave it to the leader; False: something has come meanwhile, so the caller goes on."""
@@ -289,13 +298,10 @@ class Connection:
         """Answer in place of a thread, and end the connection. Status 0: without an answer."""
         self._room.refused(self, status, reason)
         self.keep = False
-        if self._body is not None:
-            self._body.close()
-            self._body = None
+        self._drop_body()
         self._broken = True
         try:
-            if reply := self._codec.reply():
-                self._write([reply])
+            self._reply()
             if status:
                 self._write([*self._codec.answer([error_answer(status)]), self._codec.end()])
         except ClientGone:
@@ -334,7 +340,7 @@ class Connection:
             if self._waiting:
                 self._waiting += parts
                 return
-            if len(parts) > 16:
+            if len(parts) > MOST_PARTS:
                 parts = [b"".join(parts)]
             total = sum(map(len, parts))
             try:
@@ -384,7 +390,7 @@ class Connection:
             self.waits_to_send = False
             try:
                 while waiting:
-                    parts = [waiting[i] for i in range(min(16, len(waiting)))]
+                    parts = [waiting[i] for i in range(min(MOST_PARTS, len(waiting)))]
                     sent = self._pipe.send(parts)
                     if not sent:
                         break
@@ -409,9 +415,7 @@ class Connection:
 
     def finish(self, *, gone: bool) -> None:
         """The request is over, and nothing will be added to its answer."""
-        if self._body is not None:
-            self._body.close()
-            self._body = None
+        self._drop_body()
         if gone:
             self.keep = False
             with self.lock:
@@ -423,12 +427,18 @@ class Connection:
             except ClientGone:
                 self.keep = False
         with self.lock:
-            if self._waiting:
-                self._expire_in(self._room.policy.patience)
-                self.state = State.SENDING
-                self._room.watch(self)
-                return
-        self.go_on()
+            waits = self._waits_for_reader()
+        if not waits:
+            self.go_on()
+
+    def _waits_for_reader(self) -> bool:
+        """With the lock, when nothing will be added: whether something waits, which the leader sends then."""
+        if not self._waiting:
+            return False
+        self._expire_in(self._room.policy.patience)
+        self.state = State.SENDING
+        self._room.watch(self)
+        return True
 
     def go_on(self) -> None:
         """The answer has left: on to the next request, or to the end."""
@@ -468,10 +478,7 @@ class Connection:
     def _linger(self) -> None:
         """Say that nothing more comes from us, as soon as all has left; then read on for a while."""
         with self.lock:
-            if self._waiting:
-                self._expire_in(self._room.policy.patience)
-                self.state = State.SENDING
-                self._room.watch(self)
+            if self._waits_for_reader():
                 return
             try:
                 self._pipe.half_close()
@@ -489,9 +496,7 @@ class Connection:
             self._waiting.clear()
             self._room.forget(self)
             self._pipe.close()
-        if self._body is not None:
-            self._body.close()
-            self._body = None
+        self._drop_body()
 
     def lost(self) -> None:
         """The poll says that the connection is broken, while its request runs."""

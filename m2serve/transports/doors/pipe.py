@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SEND: Final = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
-_MOST_PARTS: Final = 16
+MOST_PARTS: Final = 16
+"""Of one call of :meth:`Pipe.send`."""
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 
@@ -37,7 +38,7 @@ class Pipe(Protocol):
         """
 
     def send(self, parts: Sequence[bytes | memoryview]) -> int:
-        """Send what there is room for, and say how many bytes that was.
+        """Send what there is room for of so many parts, and say how many bytes that was.
 
         Raises: OSError: the connection is broken.
         """
@@ -80,7 +81,7 @@ class PlainPipe:
     def send(self, parts: Sequence[bytes | memoryview]) -> int:
         """See :class:`Pipe`."""
         try:
-            return self._sock.sendmsg(parts[:_MOST_PARTS], (), _SEND)
+            return self._sock.sendmsg(parts, (), _SEND)
         except BlockingIOError:
             return 0
 
