@@ -17,7 +17,7 @@ from m2serve.errors import ConfigError
 _EXPECTED = "tcp://host:port, tcp://[ipv6]:port or ipc:///path"
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _MAX_PORT = 65535
-_MAX_UNIX_PATH = 107
+MAX_UNIX_PATH = 107
 """Bytes of ``sun_path`` less its final NUL (unix(7))."""
 
 
@@ -64,8 +64,8 @@ class Endpoint:
 
     def _check_length(self) -> None:
         length = len(os.fsencode(self.path))
-        if length > _MAX_UNIX_PATH:
-            limit = f"a socket path has at most {_MAX_UNIX_PATH} bytes"
+        if length > MAX_UNIX_PATH:
+            limit = f"a socket path has at most {MAX_UNIX_PATH} bytes"
             raise ConfigError(f"'{self}' is too long: {limit}, not {length}")
 
     def resolved(self, directory: str) -> Endpoint:
@@ -82,16 +82,12 @@ class Endpoint:
     @property
     def family(self) -> socket.AddressFamily:
         """The family for ``socket.socket``; a host name is looked up as IPv4."""
-        if self.scheme == "ipc":
-            return socket.AF_UNIX
-        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        return family_of(self.host, self.path)
 
     @property
     def address(self) -> str | tuple[str, int]:
         """What ``socket.connect`` and ``socket.bind`` take."""
-        if self.scheme == "tcp":
-            return (self.host, self.port)
-        return "\0" + self.path[1:] if self.path.startswith("@") else self.path
+        return address_of(self.host, self.port, self.path)
 
     def __str__(self) -> str:
         if self.scheme == "ipc":
@@ -175,38 +171,58 @@ class StatsAddress(NamedTuple):
             return cls(*ListenAddress.parse(rest))
         if rest in ("", "@") or rest.endswith("/") or "\0" in rest:
             raise ConfigError(f"{text!r}: expected host:port, :port, a path or @name")
-        if (length := len(os.fsencode(rest))) > _MAX_UNIX_PATH:
-            raise ConfigError(f"{text!r} is too long: a socket path has at most {_MAX_UNIX_PATH} bytes, not {length}")
+        if (length := len(os.fsencode(rest))) > MAX_UNIX_PATH:
+            raise ConfigError(f"{text!r} is too long: a socket path has at most {MAX_UNIX_PATH} bytes, not {length}")
         return cls(path=rest)
 
     def resolved(self, directory: str) -> StatsAddress:
         """See Endpoint.resolved; a path that then becomes too long is left relative."""
-        if not self.is_file or self.path.startswith("/"):
-            return self
-        path = os.path.join(directory, self.path)
-        return self._replace(path=path) if len(os.fsencode(path)) <= _MAX_UNIX_PATH else self
+        return self._replace(path=path_from(directory, self.path))
 
     @property
     def is_file(self) -> bool:
         """Whether there is a file to be removed at the end."""
-        return bool(self.path) and not self.path.startswith("@")
+        return is_file(self.path)
 
     @property
     def family(self) -> socket.AddressFamily:
         """The family for ``socket.socket``."""
-        if self.path:
-            return socket.AF_UNIX
-        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        return family_of(self.host, self.path)
 
     @property
     def address(self) -> str | tuple[str, int]:
         """What ``socket.bind`` and ``socket.connect`` take."""
-        if not self.path:
-            return (self.host, self.port)
-        return "\0" + self.path[1:] if self.path.startswith("@") else self.path
+        return address_of(self.host, self.port, self.path)
 
     def __str__(self) -> str:
         return self.path or str(ListenAddress(self.host, self.port))
+
+
+def family_of(host: str, path: str) -> socket.AddressFamily:
+    """Of an address with a path, or, where that is empty, with a host."""
+    if path:
+        return socket.AF_UNIX
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def address_of(host: str, port: int, path: str) -> str | tuple[str, int]:
+    """The same as the module socket takes it; a path with ``@`` in front is in Linux's abstract namespace."""
+    if not path:
+        return (host, port)
+    return "\0" + path[1:] if path.startswith("@") else path
+
+
+def is_file(path: str) -> bool:
+    """Whether the path of an address, which may be empty, is that of a file."""
+    return bool(path) and not path.startswith("@")
+
+
+def path_from(directory: str, path: str) -> str:
+    """The path of an address from any directory; one that would become too long for a socket is left relative."""
+    if not is_file(path):
+        return path
+    joined = os.path.join(directory, path)  # an absolute one stays
+    return joined if len(os.fsencode(joined)) <= MAX_UNIX_PATH else path
 
 
 def split_host_port(text: str, rest: str, *, wildcard: bool = False, lowest: int = 1) -> tuple[str, int]:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
-import socket
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from m2serve.door import Tls
-from m2serve.endpoint import split_host_port
+from m2serve.endpoint import (
+    MAX_UNIX_PATH,
+    ListenAddress,
+    address_of,
+    family_of,
+    is_file,
+    path_from,
+    split_host_port,
+)
 from m2serve.errors import ConfigError
 
+if TYPE_CHECKING:
+    import socket
+
 _EXPECTED = "expected :port, host:port, [ipv6]:port, /path, @name, fd://N or =N"
-_MAX_UNIX_PATH = 107
-"""Bytes of ``sun_path`` less its final NUL (unix(7))."""
 _MAX_NUMBER = 1 << 20
 """No descriptor is larger, and no list of sockets longer."""
 
@@ -48,35 +56,28 @@ class SocketAddress(NamedTuple):
             return cls("0.0.0.0" if host in ("", "*") else host, port)
         if rest in ("", "@") or rest.endswith("/") or "\0" in rest:
             raise ConfigError(_EXPECTED)
-        if (length := len(os.fsencode(rest))) > _MAX_UNIX_PATH:
-            raise ConfigError(f"a socket path has at most {_MAX_UNIX_PATH} bytes, not {length}")
+        if (length := len(os.fsencode(rest))) > MAX_UNIX_PATH:
+            raise ConfigError(f"a socket path has at most {MAX_UNIX_PATH} bytes, not {length}")
         return cls(path=rest)
 
     def resolved(self, directory: str) -> SocketAddress:
         """The same place from any directory; a path that would become too long is left relative."""
-        if not self.is_file or self.path.startswith("/"):
-            return self
-        path = os.path.join(directory, self.path)
-        return self._replace(path=path) if len(os.fsencode(path)) <= _MAX_UNIX_PATH else self
+        return self._replace(path=path_from(directory, self.path))
 
     @property
     def is_file(self) -> bool:
         """Whether there is a file."""
-        return bool(self.path) and not self.path.startswith("@")
+        return is_file(self.path)
 
     @property
     def family(self) -> socket.AddressFamily:
         """The family for ``socket.socket``."""
-        if self.path:
-            return socket.AF_UNIX
-        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        return family_of(self.host, self.path)
 
     @property
     def address(self) -> str | tuple[str, int]:
         """What ``socket.bind`` takes."""
-        if not self.path:
-            return (self.host, self.port)
-        return "\0" + self.path[1:] if self.path.startswith("@") else self.path
+        return address_of(self.host, self.port, self.path)
 
     def __str__(self) -> str:
         if self.path:
@@ -85,7 +86,7 @@ class SocketAddress(NamedTuple):
             return f"fd://{self.fd}"
         if self.shared >= 0:
             return f"={self.shared}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return str(ListenAddress(self.host, self.port))
 
 
 class TlsAddress(NamedTuple):
