@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from m2serve.gateways.filewrapper import FileWrapper
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
     from m2serve.gateways.base import Body, Environ
@@ -133,7 +134,7 @@ class EnvironBuilder:
         self._default = _Host(text, server_name, server_port)
         self._keep_encoded_slashes = keep_encoded_slashes
         self._names: dict[bytes, str] = {}
-        self._door_names: dict[bytes, str] = dict(_DOOR_NAMES)
+        self._door_names: dict[bytes, str] = {}
         self._hosts: dict[bytes, _Host | None] = {}
         self._prefixes: dict[bytes, bytes] = {}
         self._senders: dict[bytes, str] = {}
@@ -177,18 +178,7 @@ class EnvironBuilder:
             return self._of_door(request)
         headers = request.headers
         environ = self._base.copy()
-        names = self._names
-        for key, value in headers.items():
-            name = names.get(key)
-            if name is None:
-                name = self._name(key)
-            if name:
-                if isinstance(value, bytes):
-                    environ[name] = value.rstrip(b" \t").decode("latin-1")
-                else:
-                    separator = b"; " if key == b"cookie" else b", "
-                    environ[name] = separator.join(value).decode("latin-1")
-
+        _add_headers(headers, self._names, self._name, environ)
         self._split_path(headers, environ)
         own = environ.get
         environ["REQUEST_METHOD"] = own("mongrel2.METHOD", "GET")
@@ -201,17 +191,9 @@ class EnvironBuilder:
         scheme = own("mongrel2.URL_SCHEME", "http")
         environ["wsgi.url_scheme"] = scheme
 
-        host_header = headers.get(b"host")
-        host = self._default
-        if host_header is not None:
-            host = self._host(host_header) or host
-            environ["HTTP_HOST"] = host.text
+        host = self._add_host_and_length(request, environ)
         environ["SERVER_NAME"] = host.name
         environ["SERVER_PORT"] = host.port or _DEFAULT_PORTS.get(scheme, "80")
-
-        body = request.body
-        if body or b"content-length" in headers:
-            environ["CONTENT_LENGTH"] = str(len(body))
         return environ
 
     def _of_door(self, request: Request) -> Environ:
@@ -219,7 +201,7 @@ class EnvironBuilder:
         environ = self._door_base.copy()
         if request.variables is None:
             environ["SERVER_NAME"], environ["SERVER_PORT"] = self._default.name, self._default.port
-            self._add_headers(request.headers, environ)
+            _add_headers(request.headers, self._door_names, self._door_name, environ)
             path = request.path
             environ["PATH_INFO"] = path.decode("latin-1") if b"%" not in path else self._decode(path)
             named = b"host" in request.headers
@@ -230,36 +212,24 @@ class EnvironBuilder:
             environ["wsgi.url_scheme"] = scheme.decode("ascii")
             named = not (environ["SERVER_NAME"] and environ["SERVER_PORT"].isdecimal())
         environ["RAW_URI"] = environ["REQUEST_URI"]
+        host = self._add_host_and_length(request, environ)
+        if named:
+            environ["SERVER_NAME"], environ["SERVER_PORT"] = host.name, host.port
+        if not environ["SERVER_PORT"]:
+            environ["SERVER_PORT"] = _DEFAULT_PORTS.get(environ["wsgi.url_scheme"], "80")
+        return environ
+
+    def _add_host_and_length(self, request: Request, environ: Environ) -> _Host:
+        """Gives the host that the request is for: its own word, if it is usable, else ours."""
         host_header = request.headers.get(b"host")
         host = self._default
         if host_header is not None:
             host = self._host(host_header) or host
             environ["HTTP_HOST"] = host.text
-        if named:
-            environ["SERVER_NAME"], environ["SERVER_PORT"] = host.name, host.port
-        if not environ["SERVER_PORT"]:
-            environ["SERVER_PORT"] = _DEFAULT_PORTS.get(environ["wsgi.url_scheme"], "80")
         body = request.body
         if body or b"content-length" in request.headers:
             environ["CONTENT_LENGTH"] = str(len(body))
-        return environ
-
-    def _add_headers(self, headers: Headers, environ: Environ) -> None:
-        names = self._door_names
-        for key, value in headers.items():
-            name = names.get(key)
-            if name is None:
-                name = _header_name(key)
-                if len(names) >= _CACHED_NAMES:
-                    names.clear()
-                    names.update(_DOOR_NAMES)
-                _remember(names, key, name, _CACHED_NAMES)
-            if name:
-                if isinstance(value, bytes):
-                    environ[name] = value.decode("latin-1")
-                else:
-                    separator = b"; " if key == b"cookie" else b", "
-                    environ[name] = separator.join(value).decode("latin-1")
+        return host
 
     def _split_path(self, headers: Headers, environ: Environ) -> None:
         """Divide PATH at the end of the route's literal part, if it ends where a segment of PATH ends."""
@@ -293,6 +263,14 @@ class EnvironBuilder:
         _remember(self._names, key, name, _CACHED_NAMES)
         return name
 
+    def _door_name(self, key: bytes) -> str:
+        """The same for what comes by a door."""
+        name = _DOOR_NAMES.get(key)
+        if name is None:
+            name = _header_name(key)
+        _remember(self._door_names, key, name, _CACHED_NAMES)
+        return name
+
     def _host(self, header: bytes | list[bytes]) -> _Host | None:
         """Read a Host header; None: it is not usable."""
         if type(header) is not bytes:
@@ -303,6 +281,23 @@ class EnvironBuilder:
             host = parse_host(header)
             _remember(self._hosts, header, host, _CACHED_HOSTS)
             return host
+
+
+def _add_headers(headers: Headers, names: dict[bytes, str], name_of: Callable[[bytes], str], environ: Environ) -> None:
+    """Put the headers that have a variable into it.
+
+    Args: names: those that are known; *name_of* finds, and remembers, others.
+    """
+    for key, value in headers.items():
+        name = names.get(key)
+        if name is None:
+            name = name_of(key)
+        if name:
+            if isinstance(value, bytes):
+                environ[name] = value.rstrip(b" \t").decode("latin-1")
+            else:
+                separator = b"; " if key == b"cookie" else b", "
+                environ[name] = separator.join(value).decode("latin-1")
 
 
 def _header_name(key: bytes) -> str:
