@@ -6,10 +6,8 @@ no worker waits in the kernel's queue.
 
 from __future__ import annotations
 
-import grp
 import logging
 import os
-import pwd
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,7 +19,7 @@ from m2serve.errors import ConfigError
 from m2serve.master.heritage import LeftDoor
 from m2serve.system import listen, secrets
 from m2serve.system.listen import Manner
-from m2serve.system.privileges import Privileges
+from m2serve.system.privileges import Privileges, group_number, user_number
 from m2serve.transports.doors.tls import context
 
 if TYPE_CHECKING:
@@ -247,8 +245,8 @@ class Doors:
             self.rights.own(path)
             return
         place = f"chown-socket = {owner} ({self.settings.origin('chown_socket')})"
-        uid = _number(owner.user, lambda name: pwd.getpwnam(name).pw_uid, place)
-        gid = _number(owner.group, lambda name: grp.getgrnam(name).gr_gid, place)
+        uid = _number(owner.user, user_number, place)
+        gid = _number(owner.group, group_number, place)
         try:
             os.chown(path, uid, gid, follow_symlinks=False)
         except PermissionError:
@@ -267,8 +265,8 @@ def _copied(tls: Tls, kept: Sequence[int]) -> Tls:
 
 def _number(text: str, look: Callable[[str], int], place: str) -> int:
     """Of a user or group; -1: stays as it is. Raises: ConfigError: there is nobody of that name."""
-    if not text or text.isdecimal():
-        return int(text or -1)
+    if not text:
+        return -1
     try:
         return look(text)
     except KeyError:

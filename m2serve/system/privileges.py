@@ -105,9 +105,9 @@ def wanted(settings: Settings) -> Privileges:
             problems.append(f"{settings.origin(field)}: {option} = {text}: there is no {kind} of that name here")
             return None
 
-    uid = looked_up("uid", settings.uid, _user)
-    gid = looked_up("gid", settings.gid, _group)
-    added = [looked_up("add_gid", text, _group) for text in settings.add_gid]
+    uid = looked_up("uid", settings.uid, user_number)
+    gid = looked_up("gid", settings.gid, group_number)
+    added = [looked_up("add_gid", text, group_number) for text in settings.add_gid]
     entry = _entry(uid)
     if uid is not None and settings.gid is None:
         if entry is not None:
@@ -137,9 +137,9 @@ def named(user: str, group: str, place: str) -> Privileges:
     if not user and not group:
         return Privileges()
     try:
-        uid = _user(user) if user else None
+        uid = user_number(user) if user else None
         entry = _entry(uid)
-        gid = _group(group) if group else entry.pw_gid if entry is not None else None
+        gid = group_number(group) if group else entry.pw_gid if entry is not None else None
     except KeyError as error:
         raise ConfigError(f"{place}: there is nobody called {error} here") from None
     if os.geteuid() != _ROOT:
@@ -172,11 +172,13 @@ def _refuse(settings: Settings, uid: int | None, gid: int | None, added: list[in
         )
 
 
-def _user(text: str) -> int:
+def user_number(text: str) -> int:
+    """Of a user's name or number. Raises: KeyError: there is no such user, or can be none."""
     return _number(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
 
 
-def _group(text: str) -> int:
+def group_number(text: str) -> int:
+    """Of a group's name or number. Raises: KeyError: as `user_number`."""
     return _number(text) if text.isdecimal() else grp.getgrnam(text).gr_gid
 
 

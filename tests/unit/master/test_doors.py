@@ -81,6 +81,13 @@ def test_permissions_and_a_user_that_nobody_is(doors):
         doors("socket = b.sock\nchown-socket = nobody-at-all\n").open()
 
 
+def test_a_number_that_no_user_can_have(doors):
+    with pytest.raises(
+        ConfigError, match=r"chown-socket = 99999999999 \(a.ini:4\): there is nobody called 99999999999"
+    ):
+        doors("socket = b.sock\nchown-socket = 99999999999\n").open()
+
+
 def given(address):
     """A socket as a service manager leaves it."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
