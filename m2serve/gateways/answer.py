@@ -206,8 +206,8 @@ class Answer:
         if not self._channel.send_last(head, *(pieces if len(pieces) <= 16 else (b"".join(pieces),))):
             self._pass(head, pieces)
 
-    def file(self, wrapper: FileWrapper) -> None:
-        """Send a file from where it stands, as far as Content-Length says.
+    def file(self, wrapper: FileWrapper) -> bool:
+        """Send a file from where it stands, as far as Content-Length says; gives whether it is a plain one.
 
         A plain file is read when its client has room for it, which may be after its thread has left. Of others the
         blocks grow: 30 MB are nine messages, fewer than Mongrel2 cuts a slow client off for.
@@ -221,7 +221,7 @@ class Answer:
             assert outflow is not None  # there is a body
             outflow.attach(rest)
             self._remaining = 0
-            return
+            return True
         size = wrapper.block_size
         while not self.complete:
             data = wrapper.read(size if self._remaining is None else min(size, self._remaining))
@@ -232,6 +232,7 @@ class Answer:
                 data = data if length is None else data[:length]
             self.push(data)
             size = min(size * 2, max(LARGEST_BLOCK, wrapper.block_size))
+        return False
 
     def finish(self) -> bool:
         """Send what is left, after the application's last word.

@@ -142,3 +142,5 @@ class Outcome(NamedTuple):
     app: int = NO_APP
     trouble: int = 0
     """EXCEPTION, READ_ERROR or WRITE_ERROR, if there was any."""
+    filed: bool = False
+    """The body, if there was one, was a file's: a static one, or one that ``wsgi.file_wrapper`` was given."""

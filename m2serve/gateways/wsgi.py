@@ -15,6 +15,7 @@ from m2serve.gateways.base import CLIENT_GONE_STATUS, EXCEPTION, FILE, NO_APP, R
 from m2serve.gateways.courier import Courier
 from m2serve.gateways.early import EarlyAnswer
 from m2serve.gateways.environ import EnvironBuilder
+from m2serve.gateways.files.answer import StaticFile
 from m2serve.gateways.filewrapper import FileWrapper
 from m2serve.gateways.outflow import Means
 from m2serve.wire.head import HeadWriter
@@ -170,6 +171,7 @@ class WsgiGateway:
         app_number = NO_APP
         error: str | None = None
         trouble = 0
+        filed = False
         call: Call | None = None
         result: Iterable[bytes] | None = None
         left = True
@@ -192,17 +194,18 @@ class WsgiGateway:
                 start = call.start_response
                 if call.app is not None:
                     app_number, app = NO_APP, call.app
+                    filed = isinstance(app, StaticFile)
                 elif call.moved:
                     app_number, app = self._move(environ, call, request)
             if self._files is not None and (call is None or call.app is None):
                 file = self._files.find(environ)
                 if file is not None:
-                    app_number, app = FILE, file
+                    app_number, app, filed = FILE, file, True
             result = app(environ, start)
             if type(result) is list:
                 answer.whole(result)
             else:
-                _send(answer, result)
+                filed |= _send(answer, result)
             left = answer.finish()
         except ClientGone:
             error = self._client_gone(answer)
@@ -226,7 +229,7 @@ class WsgiGateway:
             assert answer.outflow is not None
             return Pending(
                 answer.outflow,
-                partial(self._conclude, answer, error, trouble, request, channel, request_id, app_number, call),
+                partial(self._conclude, answer, error, trouble, request, channel, request_id, app_number, filed, call),
                 app_number,
             )
         if answer.fault is not None:
@@ -243,6 +246,7 @@ class WsgiGateway:
                 error,
                 app_number,
                 trouble,
+                filed,
             ),
         )
         return outcome if call is None else call.over(outcome)
@@ -271,6 +275,7 @@ class WsgiGateway:
         channel: Channel,
         request_id: str,
         app_number: int,
+        filed: bool,
         call: Call | None,
     ) -> Outcome:
         """The last of the answer has left, or its client has; the thread that ran the application is elsewhere."""
@@ -290,6 +295,7 @@ class WsgiGateway:
             error,
             app_number,
             trouble,
+            filed,
         )
         return outcome if call is None else call.over(outcome)
 
@@ -413,20 +419,21 @@ def _terms(request: Request) -> Terms:
     return _new(Terms, (http11, head_only, keep, http11 and keep and not head_only, False))
 
 
-def _send(answer: Answer, result: Iterable[bytes]) -> None:
-    """Hand the application's result to *answer*, as its type allows."""
+def _send(answer: Answer, result: Iterable[bytes]) -> bool:
+    """Hand the application's result to *answer*, as its type allows; gives whether it was a file."""
     kind = type(result)
     if kind is tuple:
         answer.whole(result)  # type: ignore[arg-type]  # the type named
     elif kind is FileWrapper:
-        answer.file(result)  # type: ignore[arg-type]
+        return answer.file(result)  # type: ignore[arg-type]
     elif isinstance(result, (bytes, str)):
         raise TypeError(f"the application returned {kind.__name__}, not an iterable of bytes")
     else:
         for piece in result:
             answer.push(piece)
             if answer.bodyless or answer.fault is not None:
-                return
+                break
+    return False
 
 
 def _tokens(value: bytes | list[bytes]) -> list[bytes]:

@@ -125,6 +125,8 @@ class Choice(NamedTuple):
     """Bytes of the body; 0: however large."""
     empty: bool = False
     io_errors: bool = False
+    files: bool = False
+    """Whose body was a file's."""
 
     def takes(self, facts: Facts) -> bool:
         """Whether this one has."""
@@ -136,6 +138,7 @@ class Choice(NamedTuple):
             or 0 < self.larger_than <= outcome.body_bytes
             or (self.empty and not outcome.body_bytes)
             or (self.io_errors and outcome.trouble in _IO)
+            or (self.files and outcome.filed and outcome.body_bytes > 0)
         )
 
 

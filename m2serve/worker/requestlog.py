@@ -99,6 +99,7 @@ def _choice(settings: Settings) -> Choice:
         settings.log_big,
         settings.log_zero,
         settings.log_ioerror,
+        settings.log_sendfile,
     )
 
 

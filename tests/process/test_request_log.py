@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from support.doors import WAYS, running
 from support.http import get
 from support.server import APPS, wait_until
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import pytest
     from support.mongrel2 import Mongrel2
     from support.server import Server
 
@@ -79,3 +81,23 @@ def test_a_log_that_grows_gets_another_name(
     touched.write_text("now")
     wait_until(old.exists, 15, "rotated by a touch")
     assert get(mongrel2.address, "/").status == 200
+
+
+def test_files_have_a_line_although_requests_have_none(tmp_path_factory: pytest.TempPathFactory) -> None:
+    log, files = tmp_path_factory.mktemp("log") / "requests.log", tmp_path_factory.mktemp("files")
+    (files / "small").write_bytes(b"small")
+    (files / "large").write_bytes(bytes(2_000_000))
+    (files / "empty").touch()
+    options = ["--disable-logging", "--log-sendfile", "--log-format", "%(uri) %(rsize)", "--req-logger", f"file:{log}"]
+    expected = []
+    with running(tmp_path_factory.mktemp, *options, "--static-map", f"/static={files}", processes=1) as served:
+        for name in WAYS:
+            way = served.way(name)
+            for path in ("/", "/static/empty", "/static/small", "/static/large", "/wrapped"):
+                assert way.get(f"{path}?{name}").status == 200
+            assert way.get(f"/static/small?{name}", method="HEAD").status == 200
+            assert len(way.get(f"/downloads/file/5?file={files}/small&{name}").body) == 5
+            expected += [f"/static/small?{name} 5", f"/static/large?{name} 2000000"]
+            expected += [f"/downloads/file/5?file={files}/small&{name} 5"]
+        wait_until(lambda: len(lines(log)) >= len(expected), 20, "lines for files")
+    assert sorted(lines(log)) == sorted(expected)

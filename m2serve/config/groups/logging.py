@@ -77,6 +77,7 @@ class LogGroup:
     log_big: Bytes = option(Bytes(0), "The same for answers with so large a body.")
     log_zero: bool = option(False, "The same for answers without a body.")
     log_ioerror: bool = option(False, "The same where the client could not be read from or written to.")
+    log_sendfile: bool = option(False, "The same where a file was sent: a static one, or by wsgi.file_wrapper.")
     req_logger: tuple[LogTarget, ...] = option(
         (),
         "Where the lines for requests go in place of the log: file:PATH, socket:HOST:PORT, socket:PATH, "

@@ -126,6 +126,7 @@ def test_a_file_is_read_as_its_client_reads(tmp_path: Path, headers: Any) -> Non
     assert slow.read_all() == DATA
     assert set(os.listdir("/proc/self/fd")) <= before
     assert slow.outcomes[0].body_bytes == len(DATA)
+    assert slow.outcomes[0].filed
 
 
 def test_a_file_without_credits_needs_few_messages(tmp_path: Path) -> None:
@@ -348,6 +349,7 @@ def test_a_compressed_file_is_not_read_behind_its_back(tmp_path: Path) -> None:
     slow = Slow(app)
     assert slow.serve()
     assert slow.read_all() == DATA
+    assert not slow.outcomes[0].filed, "what was sent is in no file"
 
 
 def test_a_file_just_written(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_hello() -> None:
         b"Server: m2serve\r\nContent-Length: 5\r\n\r\nhello"
     ]
     assert not served.channel.closed
-    assert served.outcome == (200, 5, 4, 119 - 1, False, None, 0, 0)
+    assert served.outcome == (200, 5, 4, 119 - 1, False, None, 0, 0, False)
 
 
 def test_date_and_server_of_the_application_stay() -> None:
@@ -462,7 +462,8 @@ def test_a_client_that_leaves_stops_the_iteration(piece: bytes, errors: pytest.L
     served = serve(closing(body), channel=FakeChannel(gone_after=1))
     assert body.given == 2
     assert body.closed == 1
-    assert served.outcome == (200, 5, 4, served.outcome.header_bytes, True, "the client has left", 0, WRITE_ERROR)
+    size = served.outcome.header_bytes
+    assert served.outcome == (200, 5, 4, size, True, "the client has left", 0, WRITE_ERROR, False)
     assert not [record for record in errors.records if record.levelno >= logging.WARNING]
 
 

@@ -117,6 +117,9 @@ def test_no_line_is_longer_than_what_is_written_in_one_piece() -> None:
         (Choice(io_errors=True), Outcome(200, 1, trouble=READ_ERROR), 0.0, True),
         (Choice(io_errors=True), Outcome(200, 1, trouble=WRITE_ERROR), 0.0, True),
         (Choice(io_errors=True), Outcome(200, 1), 0.0, False),
+        (Choice(files=True), Outcome(200, 1, filed=True), 0.0, True),
+        (Choice(files=True), Outcome(200, 0, filed=True), 0.0, False),
+        (Choice(files=True), Outcome(200, 1), 0.0, False),
     ],
 )
 def test_who_has_a_line_all_the_same(choice: Choice, outcome: Outcome, elapsed: float, has: bool) -> None:

@@ -87,6 +87,7 @@ def ask(site: Path) -> Callable[..., tuple[int, Parsed]]:
         assert not isinstance(outcome, Pending)
         answer = read_answer(channel.sent, method=method, version="HTTP/1.1", closed=channel.closed)
         assert answer.status == outcome.status
+        assert outcome.filed == (outcome.app == FILE)
         return outcome.app, answer
 
     return ask
