@@ -9,7 +9,7 @@ from m2serve.master.stats import StatsServer
 
 if TYPE_CHECKING:
     from m2serve.ids import Seconds
-    from m2serve.master.stats import Client
+    from m2serve.observe.teller import Client
     from m2serve.plugin.hooks import Page
 
 _MOST: Final = 8192

@@ -10,8 +10,8 @@ from turns import NOW, turn
 
 from m2serve.endpoint import StatsAddress
 from m2serve.master.pages import PageServer
-from m2serve.master.stats import PATIENCE
 from m2serve.observe.snapshot import Snapshot
+from m2serve.observe.teller import PATIENCE
 from m2serve.plugin.hooks import Call, Page
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def page(path: str, state: Snapshot) -> tuple[str, bytes] | None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[PageServer]:
     address = StatsAddress(path=str(tmp_path / "page"))
-    made = PageServer(address, snapshot, what="page of mine", page=Page(Call("mine", "page", page), address))
+    made = PageServer(address, snapshot=snapshot, what="page of mine", page=Page(Call("mine", "page", page), address))
     made.listen()
     yield made
     made.close()

@@ -13,8 +13,9 @@ from turns import NOW, turn
 
 from m2serve.endpoint import StatsAddress
 from m2serve.errors import ConfigError
-from m2serve.master.stats import CLIENTS, FRESH, PATIENCE, StatsServer
+from m2serve.master.stats import StatsServer
 from m2serve.observe.snapshot import Snapshot
+from m2serve.observe.teller import CLIENTS, FRESH, PATIENCE
 
 if TYPE_CHECKING:
     from m2serve.ids import Seconds
@@ -38,7 +39,7 @@ def start(tmp_path):
 
     def listen(snapshot=None, address=None, **options):
         parsed = StatsAddress.parse(address or str(tmp_path / "stats"))
-        server = StatsServer(parsed, snapshot or Counting(), **options)
+        server = StatsServer(parsed, snapshot=snapshot or Counting(), **options)
         server.listen()
         servers.append(server)
         return server
