@@ -21,8 +21,9 @@ from m2serve.emperor import policy
 from m2serve.emperor.heralds import Heralds
 from m2serve.emperor.policy import Action, Deed, Rules
 from m2serve.emperor.scan import scan
+from m2serve.emperor.stats import Chronicle
 from m2serve.emperor.vassal import Identity, State, Vassal
-from m2serve.errors import ExitCode
+from m2serve.errors import ConfigError, ExitCode
 from m2serve.ids import Seconds
 from m2serve.system import parent_death
 from m2serve.system.background import VASSAL
@@ -31,6 +32,7 @@ from m2serve.system.title import set_title
 
 if TYPE_CHECKING:
     from m2serve.config.settings import Settings
+    from m2serve.endpoint import StatsAddress
     from m2serve.system.background import Launch
     from m2serve.system.privileges import Privileges
 
@@ -62,6 +64,7 @@ class Emperor:
         self._places = [os.path.abspath(place) for place in settings.emperor]
         self._vassals: dict[str, Vassal] = {}
         self._heralds = Heralds()
+        self._chronicle = self._told_at(settings.emperor_stats_server)
         self._notifier = Notifier.take(os.environ, os.getpid())
         self._looks_at = Seconds(0.0)
         self._leaving = False
@@ -78,22 +81,36 @@ class Emperor:
             for number in _HEEDED:
                 signal.signal(number, self._catch)
             log.info("emperor (pid: %d) of %s", os.getpid(), ", ".join(self._places))
-            self._write_pid()
-            self._rights.assume()
+            try:
+                if self._chronicle is not None:
+                    self._chronicle.listen()
+                self._write_pid()
+                self._rights.assume()
+            except ConfigError as error:
+                # Tests wait for this line.
+                log.critical("nothing was started: %s", error)
+                self._close()
+                self._launch.failed(ExitCode.CONFIG, f"nothing was started: {error}")
+                return ExitCode.CONFIG
             self._launch.succeeded()
             self._notifier.say("READY=1", "STATUS=emperor of " + ", ".join(self._places))
-            poller = select.poll()
-            poller.register(wake, select.POLLIN)
-            poller.register(self._heralds, select.POLLIN)
             while not (self._leaving and not self._vassals):
-                now = _now()
-                self._turn(now)
-                poller.poll(self._wait(_now()))
-                with contextlib.suppress(BlockingIOError):
-                    wake.recv(4096)
+                self._turn(_now())
+                self._sleep(wake)
+        self._close()
         self._remove_pid()
         log.info("goodbye: exit code 0")
         return ExitCode.OK
+
+    def _told_at(self, address: StatsAddress | None) -> Chronicle | None:
+        settings = self._settings
+        if address is None:
+            return None
+        return Chronicle(
+            address.resolved(os.getcwd()), http=settings.stats_http, minified=settings.stats_minified,
+            own=self._rights.own, places=self._places, tyrant=settings.emperor_tyrant, rules=self._rules,
+            vassals=self._vassals,
+        )  # fmt: skip
 
     # -- what happens ------------------------------------------------------------------------------------------
 
@@ -101,7 +118,9 @@ class Emperor:
         self._signals(now)
         self._reap(now)
         for pid, words in self._heralds.heard():
-            self._told(pid, words)
+            self._told(pid, words, now)
+        if self._chronicle is not None:
+            self._chronicle.turn(now)
         actions: list[Action] = []
         if now >= self._looks_at and not self._leaving:
             self._looks_at = Seconds(now + self._settings.emperor_freq)
@@ -125,9 +144,25 @@ class Emperor:
                     log.error("vassal %s belongs to root: emperor-tyrant does not run it", path)
         return found
 
+    def _sleep(self, wake: socket.socket) -> None:
+        """Until somebody has something to say, or something is due."""
+        poller = select.poll()
+        poller.register(wake, select.POLLIN)
+        poller.register(self._heralds, select.POLLIN)
+        told = self._chronicle.polled() if self._chronicle is not None else {}
+        for fd, events in told.items():
+            poller.register(fd, events)
+        ready = poller.poll(self._wait(_now()))
+        with contextlib.suppress(BlockingIOError):
+            wake.recv(4096)
+        for fd, _ in ready:
+            if self._chronicle is not None and fd in told:
+                self._chronicle.ready(fd, _now())
+
     def _wait(self, now: Seconds) -> float:
         """Milliseconds."""
-        due = policy.next_look(self._vassals.values())
+        dues = (policy.next_look(self._vassals.values()), self._chronicle.due(now) if self._chronicle else None)
+        due = min((one for one in dues if one is not None), default=None)
         until = self._looks_at if not self._leaving else Seconds(now + 1.0)
         until = until if due is None else min(until, due)
         return max(0.0, until - now) * 1000 + 1
@@ -180,10 +215,17 @@ class Emperor:
         else:
             log.error("vassal %s ended: %s; it is started again", vassal.path, how)
 
-    def _told(self, pid: int, words: dict[str, str]) -> None:
+    def _told(self, pid: int, words: dict[str, str], now: Seconds) -> None:
         vassal = next((one for one in self._vassals.values() if one.pid == pid), None)
-        if vassal is not None and words.get("READY") == "1" and not vassal.loyal:
-            vassal.loyal, vassal.failures = True, 0
+        if vassal is None:
+            return
+        if words.get("RELOADING") == "1":
+            vassal.ready = False
+        if words.get("READY") != "1":
+            return
+        vassal.ready, vassal.ready_at = True, now
+        if not vassal.loyal:
+            vassal.loyal, vassal.failures, vassal.loyal_at = True, 0, now
             log.info("vassal %s is ready and loyal (pid: %d)", vassal.path, pid)
 
     # -- what is done ------------------------------------------------------------------------------------------
@@ -194,11 +236,13 @@ class Emperor:
             self._start(vassal, now)
         elif deed is Deed.RELOAD and vassal.loyal:
             log.info("vassal %s: its file has changed, it reads it anew (pid: %d)", vassal.path, vassal.pid)
+            vassal.reloads += 1
+            vassal.last_run = now
             _signal(vassal, _RELOAD)
         elif deed in (Deed.STOP, Deed.RELOAD):
             # one that is not ready yet has nothing to lose: it is started again
             log.info("vassal %s: stopping (pid: %d)", vassal.path, vassal.pid)
-            vassal.state, vassal.due = State.STOPPING, Seconds(now + self._rules.mercy)
+            vassal.state, vassal.due, vassal.stopped_at = State.STOPPING, Seconds(now + self._rules.mercy), now
             _signal(vassal, signal.SIGTERM)
         else:
             log.warning("vassal %s does not leave: killed (pid: %d)", vassal.path, vassal.pid)
@@ -217,6 +261,8 @@ class Emperor:
             self._become(vassal, emperor)
         vassal.state, vassal.pid = State.RUNNING, pid
         vassal.starts += 1
+        vassal.last_run = now
+        vassal.first_run = now if vassal.first_run is None else vassal.first_run
         log.info("vassal %s started (pid: %d)", vassal.path, pid)
 
     def _become(self, vassal: Vassal, emperor: int) -> None:
@@ -253,10 +299,18 @@ class Emperor:
         return [*command, "--die-on-term"]
 
     def _write_pid(self) -> None:
+        """Raises: ConfigError: it cannot be written."""
         for path in (self._settings.pidfile, self._settings.safe_pidfile):
             if path is not None:
-                with open(path, "w", encoding="ascii") as file:
-                    file.write(f"{os.getpid()}\n")
+                try:
+                    with open(path, "w", encoding="ascii") as file:
+                        file.write(f"{os.getpid()}\n")
+                except OSError as error:
+                    raise ConfigError(f"{path}: {error.strerror}") from error
+
+    def _close(self) -> None:
+        if self._chronicle is not None:
+            self._chronicle.close()
 
     def _remove_pid(self) -> None:
         for path in (self._settings.pidfile, self._settings.safe_pidfile):

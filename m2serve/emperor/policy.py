@@ -48,7 +48,7 @@ def census(vassals: dict[str, Vassal], found: Mapping[str, Identity], now: Secon
     for path, identity in found.items():
         vassal = vassals.get(path)
         if vassal is None:
-            vassals[path] = Vassal(path, identity, due=now)
+            vassals[path] = Vassal(path, identity, due=now, born=now)
         elif vassal.banished:
             pass  # it comes back when it has gone
         elif identity != vassal.seen:
@@ -87,7 +87,10 @@ def died(vassals: dict[str, Vassal], vassal: Vassal, rules: Rules, now: Seconds)
         del vassals[vassal.path]
         return
     vassal.failures = 0 if vassal.loyal else vassal.failures + 1
-    vassal.state, vassal.loyal, vassal.killed = State.WAITING, False, False
+    if vassal.failures:
+        vassal.first_failure = now if vassal.failures == 1 else vassal.first_failure
+        vassal.last_failure = now
+    vassal.state, vassal.loyal, vassal.ready, vassal.killed = State.WAITING, False, False, False
     vassal.due = Seconds(now + rules.pause(vassal.failures))
 
 

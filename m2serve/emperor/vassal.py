@@ -53,6 +53,20 @@ class Vassal:
     failures: int = 0
     """One after the other, before it was loyal."""
     starts: int = 0
+    reloads: int = 0
+    ready: bool = False
+    """It has said so since it began, or began to reload."""
+    born: Seconds | None = None
+    """When its file was found."""
+    first_run: Seconds | None = None
+    last_run: Seconds | None = None
+    """When it was started, or told to reload."""
+    loyal_at: Seconds | None = None
+    ready_at: Seconds | None = None
+    stopped_at: Seconds | None = None
+    first_failure: Seconds | None = None
+    """Of those that ``failures`` counts."""
+    last_failure: Seconds | None = None
     killed: bool = False
     banished: bool = False
     """Its file is gone: it is not to come back."""

@@ -5,22 +5,38 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 from support.http import get
+from support.ports import free_ports
 from support.server import ROOT, wait_until
+from support.told import statistics
+from support.top import uwsgitop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from support.mongrel2 import Mongrel2
     from support.server import Server
+
+# What each object of uWSGI's own document has, and of what type.
+EMPEROR = {
+    "version": str, "pid": int, "uid": int, "gid": int, "cwd": str, "emperor": list, "emperor_tyrant": int,
+    "throttle_level": int, "vassals": list, "blacklist": list,
+}  # fmt: skip
+VASSAL = {
+    "id": str, "pid": int, "born": int, "last_mod": int, "last_heartbeat": int, "loyal": int, "ready": int,
+    "accepting": int, "last_loyal": int, "last_ready": int, "last_accepting": int, "first_run": int, "last_run": int,
+    "cursed": int, "zerg": int, "on_demand": str, "uid": int, "gid": int, "monitor": str, "respawns": int,
+}  # fmt: skip
+THROTTLED = {"id": str, "throttle_level": int, "attempt": int, "first_attempt": int, "last_attempt": int}
 
 APP = """
 import os
@@ -84,7 +100,7 @@ def test_files_come_change_fail_and_go(
     wait_until(says(first, "three"), 40, "the first vassal has read its file again")
     # killed: it comes again
     mark = server.mark()
-    os.kill(int(re.findall(r"vassal \S+second\.ini started \(pid: (\d+)\)", server.log)[-1]), signal.SIGKILL)
+    os.kill(vassal_pid(server, "second"), signal.SIGKILL)
     server.wait_log(r"ended: killed by SIGKILL; it is started again", timeout=15, after=mark)
     wait_until(says(first, "three"), 30, "the first serves")
     wait_until(says(second, "two"), 30, "the second serves")
@@ -144,3 +160,48 @@ def test_a_directory_may_come_later(mongrel2: Mongrel2, start_server: Callable[.
     (court / "later").mkdir()
     write(court, "one.ini", mongrel2, "one").rename(court / "later" / "one.ini")
     wait_until(says(mongrel2, "one"), 30, "it serves")
+
+
+def test_it_tells_how_its_vassals_are(mongrel2: Mongrel2, start_server: Callable[..., Server], court: Path) -> None:
+    write(court, "one.ini", mongrel2, "one")
+    (court / "broken.ini").write_text("[uwsgi]\nprocesses = many\n")
+    (port,) = free_ports(1)
+    address = ("127.0.0.1", port)
+    options = ("--emperor-stats-server", f"127.0.0.1:{port}", "--emperor-freq", "1", "--emperor-throttle", "200")
+    server = start_server("--emperor", str(court), *options)
+    server.wait_log("statistics at", timeout=30)
+    silent = [socket.create_connection(address) for _ in range(40)]
+    wait_until(lambda: vassal(address).get("loyal"), 30, "one serves")
+    wait_until(lambda: statistics(address, timeout=30)["blacklist"], 30, "one does not")
+    for sock in silent:
+        sock.close()
+    document = statistics(address, timeout=30)
+    assert {name: type(value) for name, value in document.items()} == EMPEROR
+    assert (document["pid"], document["emperor"]) == (server.pid, [str(court)])
+    first = vassal(address)
+    assert {name: type(value) for name, value in first.items()} == VASSAL
+    assert first["pid"] == vassal_pid(server, "one") and first["monitor"] == str(court)
+    assert first["loyal"] == first["ready"] == first["accepting"] == 1 and first["respawns"] == 0
+    (throttled,) = document["blacklist"]
+    assert {name: type(value) for name, value in throttled.items()} == THROTTLED
+    assert throttled["id"] == "broken.ini" and throttled["attempt"] >= 1
+    with uwsgitop(f"127.0.0.1:{port}") as top:
+        wait_until(lambda: b"one.ini" in top.seen() and str(first["pid"]).encode() in top.seen(), 30, "a screen")
+        top.leave()
+    # killed, and mended: both begin again
+    (court / "broken.ini").unlink()
+    os.kill(first["pid"], signal.SIGKILL)
+    wait_until(lambda: vassal(address).get("respawns") == 1 and vassal(address).get("loyal"), 40, "it has come back")
+    assert vassal(address)["pid"] != first["pid"]
+    wait_until(lambda: statistics(address, timeout=30)["blacklist"] == [], 30, "nobody is left alone any more")
+    server.signal(signal.SIGTERM)
+    assert server.wait(30) == 0
+
+
+def vassal(address: tuple[str, int]) -> dict[str, Any]:
+    """What is told of the one that serves; nothing while it does not run."""
+    return next((one for one in statistics(address, timeout=30)["vassals"] if one["id"] == "one.ini"), {})
+
+
+def vassal_pid(server: Server, name: str) -> int:
+    return int(re.findall(rf"vassal \S+{name}\.ini started \(pid: (\d+)\)", server.log)[-1])

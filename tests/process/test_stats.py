@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import select
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -20,6 +15,7 @@ from support.http import Connection, get, request_bytes
 from support.ports import free_ports
 from support.server import wait_until
 from support.told import told_by
+from support.top import uwsgitop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -269,40 +265,13 @@ def test_bad_company_disturbs_nobody(mongrel2: Mongrel2, serve: Callable[..., Se
 
 
 def test_uwsgitop(mongrel2: Mongrel2, serve: Callable[..., Server]) -> None:
-    program = shutil.which("uwsgitop", path=os.path.dirname(sys.executable))
-    assert program is not None, "uwsgitop is in the extra 'test'"
     (port,) = free_ports(1)
     server = serve(mongrel2, processes=2, threads=2, options=("--stats", f"127.0.0.1:{port}"))
     for _ in range(7):
         get(mongrel2.address, "/")
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "LINES": "40", "COLUMNS": "200", "PYTHONWARNINGS": "ignore"}
-    top = subprocess.Popen(
-        [sys.executable, program, f"127.0.0.1:{port}"],
-        stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
-    )  # fmt: skip
-    os.close(theirs)
-    seen = b""
-
-    def see() -> bytes:
-        nonlocal seen
-        while select.select([ours], [], [], 0.01)[0]:
-            try:
-                seen += os.read(ours, 65536)
-            except OSError:
-                break  # it has ended
-        return seen
-
-    try:
-        wait_until(lambda: b"req: 7" in see() and str(server.pids()["worker 2"]).encode() in seen, 30, "a screen")
+    with uwsgitop(f"127.0.0.1:{port}") as top:
+        pid = str(server.pids()["worker 2"]).encode()
+        wait_until(lambda: b"req: 7" in top.seen() and pid in top.seen(), 30, "a screen")
         for key in b"aaaf":
-            os.write(ours, bytes((key,)))
-            mark = len(seen)
-            wait_until(lambda mark=mark: len(see()) > mark, 20, "another screen")
-        os.write(ours, b"q")
-        wait_until(lambda: see() is not None and top.poll() is not None, 20, "its end")
-        assert top.returncode == 0 and b"Traceback" not in seen
-    finally:
-        top.kill()
-        top.wait()
-        os.close(ours)
+            top.press(bytes((key,)))
+        top.leave()

@@ -5,6 +5,7 @@
 from dataclasses import dataclass
 
 from m2serve.config.option import option
+from m2serve.endpoint import StatsAddress
 from m2serve.ids import Seconds
 
 
@@ -32,6 +33,12 @@ class EmperorGroup:
     )
     emperor_nofollow: bool = option(False, "A link counts as changed when it changes, not what it leads to.")
     emperor_tyrant: bool = option(False, "Run each vassal as the owner of its file; root's files are not run.")
+    emperor_stats_server: StatsAddress | None = option(
+        None,
+        "Where the emperor tells, as JSON, how its vassals are. A path is a Unix socket.",
+        names=("emperor-stats",),
+        metavar="[HOST]:PORT|PATH|@NAME",
+    )
     vassal_set: tuple[str, ...] = option(
         (), "Placeholder or option for all vassals, as name=value.", names=("vassals-set",), metavar="NAME=VALUE"
     )
