@@ -208,12 +208,12 @@ def _open_log(settings: Settings, rights: Privileges, left: Heritage | None) -> 
         lines = shape.log_lines(settings, path)
         _try_request_log(settings, rights.own)
         _own_logs(settings, path, rights.own)
-        log.setup(settings.log_level, path, settings.logfile_chmod, own, lines)
+        log.setup(settings.log_level, path, settings.logfile_chmod, own, lines, settings.log_date)
     except ConfigError as error:
         if left is None:
             raise ConfigError(f"{settings.origin(option)}: {option}: {error}") from error
         # Perhaps it was root who opened it. The log goes on where it was: that is still open.
-        log.setup(settings.log_level)
+        log.setup(settings.log_level, date=settings.log_date)
         logger.error("upgrade: %s: %s", option, error)
 
 

@@ -123,8 +123,11 @@ def _next(line: CommandLine, name: str, rest: deque[str]) -> str | None:
     option = line.table.by_name.get(name)
     if option is None or not option.kind.optional:
         return _value(rest)
+    word = rest[0] if rest else ""
+    if word.startswith("-") or _is_file(word):
+        return ""  # any text may be a date
     try:
-        option.kind.parse(rest[0] if rest else "")
+        option.kind.parse(word)
     except ConfigError:
         return ""
     return _value(rest) or ""

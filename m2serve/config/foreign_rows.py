@@ -89,7 +89,6 @@ APPLICATION = (
 
 LOGGING = (
     _needless("rsyslog-packet-size", "BYTES", "lines are sent as they are"),
-    _needless("log-date logdate", "", "every line begins with its time"),
     _needless("log-master log-master-stream log-master-req-stream threaded-logger", "", "all processes share one log"),
     _needless("log-master-bufsize log-master-req-bufsize", "BYTES", "lines are not cut"),
     _missing("carbon", "ADDRESS", _NO_STATS),

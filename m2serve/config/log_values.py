@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from m2serve.config.static_values import Pattern
@@ -153,6 +154,34 @@ class LogEncoder(NamedTuple):
     def __str__(self) -> str:
         head = f"{self.kind}:{self.target}" if self.target else self.kind
         return f"{head} {self.argument}" if self.argument else head
+
+
+class LogDate(str):
+    """How the moment of a line of the log is written: ``true``: as uWSGI does; ``false``: as m2serve does; else a text
+    for strftime.
+    """
+
+    __slots__ = ()
+    optional = True
+
+    @classmethod
+    def parse(cls, text: str) -> LogDate:
+        """Raises: ConfigError: with what was expected."""
+        word = text.strip().lower()
+        if word in ("", "1", "true", "on", "yes"):
+            return cls("true")
+        if word in ("0", "false", "off", "no"):
+            return cls("false")
+        if "\0" in text:
+            raise ConfigError("expected true, or a text for strftime, for instance %Y-%m-%d %H:%M:%S")
+        return cls(text)
+
+    def __bool__(self) -> bool:
+        return self != "false"
+
+    def of(self, moment: float) -> str:
+        """That moment, in seconds since the epoch."""
+        return time.ctime(moment) if self == "true" else time.strftime(self, time.localtime(moment))
 
 
 class LogRoute(NamedTuple):

@@ -18,6 +18,7 @@ from m2serve.observe.encoders import Said
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from m2serve.config.log_values import LogDate
     from m2serve.observe.lines import Lines
 
 _ROOT = "m2serve"
@@ -34,18 +35,28 @@ _lines: Lines | None = None
 
 
 class _Formatter(logging.Formatter):
-    """``[2026-11-20 20:30:01.123] [4242] WARNING master: message``"""
+    """``[2026-11-20 20:30:01.123] [4242] WARNING master: message``
+
+    Args: date: of ``log-date``; its text and `` - `` stand in place of the time, as in uWSGI's lines.
+    """
+
+    def __init__(self, date: LogDate | None) -> None:
+        super().__init__()
+        self._date = date
 
     def format(self, record: logging.LogRecord) -> str:
         return self.head(record) + self.text(record)
 
-    @staticmethod
-    def head(record: logging.LogRecord) -> str:
+    def head(self, record: logging.LogRecord) -> str:
         """What stands before the message."""
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        # Not record.msecs: it is rounded, and its 1000 would make a four-digit fraction.
-        fraction = int(record.created % 1 * 1000)
-        return f"[{moment}.{fraction:03d}] [{record.process}] {record.levelname} {_short(record)}: "
+        return f"{self._moment(record.created)} [{record.process}] {record.levelname} {_short(record)}: "
+
+    def _moment(self, created: float) -> str:
+        if self._date:
+            return f"{self._date.of(created)} -"
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(created))
+        # Not the record's msecs: it is rounded, and its 1000 would make a four-digit fraction.
+        return f"[{moment}.{int(created % 1 * 1000):03d}]"
 
     def text(self, record: logging.LogRecord) -> str:
         """The message, and a traceback if there is one."""
@@ -81,10 +92,10 @@ class _DescriptorHandler(logging.Handler):
 class _LinesHandler(logging.Handler):
     """Hands records on as lines that know what they consist of."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: Lines, form: _Formatter) -> None:
         super().__init__()
         self._lines = lines
-        self._form = _Formatter()
+        self._form = form
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -103,6 +114,7 @@ def setup(
     mode: int | None = None,
     own: Callable[[str], None] | None = None,
     lines: Lines | None = None,
+    date: LogDate | None = None,
 ) -> None:
     """Send every logger below ``m2serve`` to standard error, or to a file; before the first fork.
 
@@ -110,6 +122,7 @@ def setup(
         mode: for the file's permissions.
         own: gives the file to whom it is to belong.
         lines: that every line goes through, also what the application prints.
+        date: how the time of a line is written.
 
     Raises: ConfigError: the file cannot be opened.
     """
@@ -122,10 +135,11 @@ def setup(
         # Prints of the application would wait in a buffer, and a killed worker would take them along. Where nothing is
         # buffered (PYTHONUNBUFFERED), the words of one print would be torn apart by lines of other processes.
         sys.stdout.reconfigure(line_buffering=True, write_through=False)
+    form = _Formatter(date)
     handler: logging.Handler = _DescriptorHandler()
-    handler.setFormatter(_Formatter())
+    handler.setFormatter(form)
     if lines is not None:
-        handler = _LinesHandler(lines)
+        handler = _LinesHandler(lines, form)
         also_reopen(lines.reopen)
         sys.stdout, sys.stderr = (printed.stream(number, lines.write) for number in (_STDOUT, _STDERR))
     logger = logging.getLogger(_ROOT)

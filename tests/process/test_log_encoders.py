@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from functools import partial
 from typing import TYPE_CHECKING
 
 import zmq
 from support.http import get
-from support.server import wait_until
+from support.server import APPS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +75,25 @@ def test_a_log_of_json_for_files_and_for_zeromq(
     )
     ready = [one for one in records(server.log) if "workers ready" in one["text"]]
     assert ready[0]["line"].endswith(f"INFO {ready[0]['from']}: {ready[0]['text']}")
+
+
+def test_the_time_in_a_form_of_ones_own(
+    mongrel2: Mongrel2, start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """The nursery, the workers, the dispatcher and a daemon begin their lines with it; requests have a time already."""
+    ini = tmp_path / "app.ini"
+    ini.write_text(
+        f"[uwsgi]\nmodule = probe\npythonpath = {APPS}\nzeromq = {mongrel2.pair}\nprocesses = 2\n"
+        "log-date = %%d.%%m.%%Y, %%H:%%M\nattach-daemon = echo from a daemon; exec sleep 1000\n"
+    )
+    server = start_server(str(ini)).wait_ready(2)
+    assert get(mongrel2.address, "/pid").status == 200
+    server.wait_log("GET /pid")
+    server.wait_log("from a daemon")
+    assert server.stop() == 0
+    dated = re.compile(r"\d\d\.\d\d\.\d{4}, \d\d:\d\d - \[\d+\] [A-Z]+ [^:]+: ")
+    others = [line for line in server.log.splitlines() if dated.match(line) is None]
+    assert [line.partition("|")[0].rstrip("0123456789") for line in others] == ["[pid: "], others
 
 
 def test_lines_for_requests_alone(mongrel2: Mongrel2, serve: Callable[..., Server], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from m2serve.config.log_values import (
+    LogDate,
     LogEncoder,
     LogRoute,
     LogTarget,
@@ -58,6 +59,13 @@ class LogGroup:
     log_reopen: bool = option(False, "Open the log file by its name again at each reload.")
     logfile_chown: bool = option(False, "Give the log file to uid and gid.")
     logfile_chmod: Mode | None = option(None, "Permissions of the log file, as an octal number.", metavar="MODE")
+    log_date: LogDate = option(
+        LogDate("false"),
+        "How the time is written with which lines of the log begin: a text for strftime, or, without one, as in "
+        "Fri Nov 20 13:46:09 2026. Lines of requests and of the application have their own.",
+        names=("logdate",),
+        metavar="FORMAT",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = option("info", "Least severity to log.")
     disable_logging: bool = option(False, "Write no line for each request.", names=("L",))
     log_format: str | None = option(

@@ -29,6 +29,8 @@ from m2serve.config.cli import Information, parse
             "[uWSGI-worker] -s :3031 -t30 --http-keepalive",
             [("socket", ":3031"), ("harakiri", "30"), ("http-keepalive", "")],
         ),
+        ("--log-date app.ini", [("log-date", ""), ("include", "app.ini")]),
+        ("--log-date --master --log-date %Y", [("log-date", ""), ("master", ""), ("log-date", "%Y")]),
     ],
 )
 def test_reads(argv: str, expected: list[tuple[str, str]]) -> None:

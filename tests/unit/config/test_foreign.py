@@ -138,10 +138,10 @@ def lines(text: str) -> Iterator[str]:
 
 
 def test_one_line_for_each_and_none_for_what_is_not_asked() -> None:
-    text = "farm = jobs\nhttp-processes = 4\ngevent = 100\nmax-requests = 0\nhttp-auto-chunked = false\nlogdate\n"
+    text = "farm = jobs\nhttp-processes = 4\ngevent = 100\nmax-requests = 0\nhttp-auto-chunked = false\nlog-master\n"
     assert list(lines(text)) == [
         "a.ini:5: http-processes = 4: changes nothing: workers speak HTTP themselves, without a router",
-        "a.ini:9: logdate =: changes nothing: every line begins with its time",
+        "a.ini:9: log-master =: changes nothing: all processes share one log",
         "a.ini:4: farm = jobs: not in this version: messages are for one mule, or for whichever comes first",
         "a.ini:6: gevent = 100: has no meaning here: requests run in threads; set threads",
     ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from m2serve.config.log_values import (
+    LogDate,
     LogEncoder,
     LogRoute,
     LogTarget,
@@ -13,7 +16,8 @@ from m2serve.config.log_values import (
     ZeromqTarget,
     remote,
 )
-from m2serve.config.settings import load
+from m2serve.config.outside import Outside
+from m2serve.config.settings import examine, load
 from m2serve.errors import ConfigError
 
 _SERVES = ("--zeromq", "tcp://127.0.0.1:1,tcp://127.0.0.1:2", "--module", "app")
@@ -76,6 +80,43 @@ def test_encoders(text: str, kind: str, target: str, argument: str) -> None:
 def test_encoders_that_are_none(text: str) -> None:
     with pytest.raises(ConfigError, match="expected"):
         LogEncoder.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "on"),
+    [
+        ("", "true", True),
+        ("true", "true", True),
+        ("1", "true", True),
+        ("Off", "false", False),
+        ("0", "false", False),
+        ("%H:%M", "%H:%M", True),
+        ("now ", "now ", True),
+    ],
+)
+def test_dates(text: str, kept: str, on: bool) -> None:
+    date = LogDate.parse(text)
+    assert (str(date), bool(date)) == (kept, on)
+
+
+def test_a_date_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="expected true, or a text for strftime"):
+        LogDate.parse("%Y\0")
+
+
+def test_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = time.mktime((2026, 11, 1, 13, 46, 9, 0, 0, -1))
+    assert LogDate.parse("true").of(moment) == "Sun Nov  1 13:46:09 2026"
+    assert LogDate.parse("at %d.%m. %H:%M").of(moment) == "at 01.11. 13:46"
+
+
+def test_percents_are_doubled_in_a_file_and_not_on_the_command_line() -> None:
+    world = Outside(read_file=lambda path: "[uwsgi]\nmodule = a\nhttp = :1\nlogdate = %%d %%H\n")
+    assert examine(["a.ini"], {}, world, "/").settings.log_date == "%d %H"
+    assert examine(["--log-date", "a.ini"], {}, world, "/").settings.log_date == "%d %H"
+    assert examine(["a.ini", "--log-date", "%Y"], {}, world, "/").settings.log_date == "%Y"
+    assert examine(["a.ini", "--log-date", "--master"], {}, world, "/").settings.log_date == "true"
+    assert examine(["a.ini", "--log-date=false"], {}, world, "/").settings.log_date == "false"
 
 
 def test_brackets_in_brackets_are_brackets() -> None:

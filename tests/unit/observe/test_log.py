@@ -6,12 +6,16 @@ import logging
 import logging.config
 import os
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from m2serve.config.log_values import LogDate
 from m2serve.errors import ConfigError
 from m2serve.observe import log
+from m2serve.observe.lines import Lines, Outlet
+from m2serve.observe.sinks import StandardError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +43,23 @@ def test_a_line(capfd: pytest.CaptureFixture[str]) -> None:
     match = LINE.fullmatch(capfd.readouterr().err)
     assert match is not None
     assert match.groups() == (str(os.getpid()), "INFO", "worker.3", "worker 3: READY\n")
+
+
+@pytest.mark.parametrize(
+    ("date", "expected"),
+    [("true", r"\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}"), ("%Y/%m|", r"\d{4}/\d\d\|"), ("false", r"\[\d{4}-.*\]")],
+)
+@pytest.mark.parametrize("driven", [False, True])
+def test_another_date(
+    date: str, expected: str, driven: bool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for where, name in ((sys, "stdout"), (sys, "stderr"), (log, "_lines"), (log, "_reopened")):
+        monkeypatch.setattr(where, name, getattr(where, name))  # put back at the end
+    lines = Lines([Outlet(None, StandardError(), ())]) if driven else None
+    log.setup(lines=lines, date=LogDate.parse(date))
+    logging.getLogger("m2serve.master").info("said")
+    hyphen = "" if date == "false" else " -"
+    assert re.fullmatch(rf"{expected}{hyphen} \[{os.getpid()}\] INFO master: said\n", capfd.readouterr().err)
 
 
 def test_a_traceback_follows_its_line(capfd: pytest.CaptureFixture[str]) -> None:
