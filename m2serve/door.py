@@ -39,3 +39,5 @@ class Door(NamedTuple):
     tls: Tls | None = None
     shared: bool = False
     """The address is that of a shared-socket."""
+    workers: tuple[int, ...] = ()
+    """Numbers of those who accept there (map-socket); empty: all do."""

@@ -123,6 +123,30 @@ class TlsAddress(NamedTuple):
         return ",".join(map(str, (self.address, *self.tls))).rstrip(",")
 
 
+class SocketMap(NamedTuple):
+    """Which workers serve a socket."""
+
+    socket: int
+    """Its number, see :func:`m2serve.config.doors.numbered`."""
+    workers: tuple[int, ...]
+    """Numbers from 1, each once, in order."""
+
+    @classmethod
+    def parse(cls, text: str) -> SocketMap:
+        """Read ``N:1,2,3``. Raises: ConfigError: with what was expected."""
+        first, colon, rest = text.partition(":")
+        try:
+            number, *workers = (_number(part.strip()) for part in (first, *rest.split(",")))
+        except ConfigError:
+            workers = []
+        if not colon or not workers or 0 in workers:
+            raise ConfigError("expected SOCKET:WORKER,WORKER...: sockets are counted from 0, workers from 1")
+        return cls(number, tuple(sorted(set(workers))))
+
+    def __str__(self) -> str:
+        return f"{self.socket}:{','.join(map(str, self.workers))}"
+
+
 def _keyed(parts: list[str]) -> list[str]:
     """The words of https2 in the order of https. Raises: ConfigError: one of them is none."""
     names = {"addr": 0, "cert": 1, "crt": 1, "key": 2, "ciphers": 3, "client_ca": 4, "ca": 4}

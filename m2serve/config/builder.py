@@ -38,6 +38,8 @@ class Builder:
         self._unknown: list[Entry] = []
         self.values: dict[str, Any] = {}
         self.origins: dict[str, tuple[str, ...]] = {}
+        self.listed: list[tuple[str, str]] = []
+        """The key, as it was spelled, and the field of each value of a list, in their order."""
         self.failed: set[str] = set()
         self.problems: list[str] = []
         self.warnings: list[str] = []
@@ -123,6 +125,7 @@ class Builder:
     def _store(self, entry: Entry, option: Option, value: Any) -> None:
         if option.kind.many:
             self.values[option.field] = (*self.values.get(option.field, ()), value)
+            self.listed.append((entry.spelled, option.field))
             self.origins[option.field] = (*self.origins.get(option.field, ()), entry.origin)
             return
         if self.origins.get(option.field) == (COMMAND_LINE,) and value != self.values[option.field]:

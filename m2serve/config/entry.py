@@ -35,6 +35,14 @@ class Entry:
         """Whether the shell has already had its way with the text."""
         return self.origin in (COMMAND_LINE, ENVIRONMENT)
 
+    @property
+    def spelled(self) -> str:
+        """The key as the user spelled it, in the form that it has in files."""
+        written = self.written.lstrip("-")
+        if self.origin == ENVIRONMENT:
+            written = written.removeprefix("UWSGI_").lower().replace("_", "-")
+        return written or self.key
+
     def __str__(self) -> str:
         if self.origin == COMMAND_LINE:
             return f"{self.origin}: " + f"{self.written} {self.value}".strip()

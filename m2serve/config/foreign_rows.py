@@ -35,7 +35,7 @@ _KERNEL = "connections are accepted when they come; the kernel chooses the rest"
 SOCKETS = (
     _missing("ssl-socket suwsgi-socket", "ADDRESS,CERT,KEY", "nothing listens there; TLS is had with https"),
     _missing(
-        "fastcgi-nph-socket scgi-nph-socket raw-socket puwsgi-socket map-socket",
+        "fastcgi-nph-socket scgi-nph-socket raw-socket puwsgi-socket",
         "ADDRESS",
         "nothing listens there; socket, http, fastcgi-socket and scgi-socket do",
     ),

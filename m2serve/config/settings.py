@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from m2serve.config import cli, environment
+from m2serve.config import cli, doors, environment
 from m2serve.config.builder import Builder
 from m2serve.config.checks import check, doubts
 from m2serve.config.chosen import Chosen, choose
@@ -34,6 +34,8 @@ class Settings(EveryGroup):
     version does not do; uWSGI options that change nothing here; lines that the files want there.
 
     ``activated``: a service manager says that it has left us sockets.
+
+    ``sockets``: our own in the order of their numbers, each as its field and the index of its value.
     """
 
     warnings: tuple[str, ...] = ()
@@ -41,6 +43,7 @@ class Settings(EveryGroup):
     prints: tuple[str, ...] = ()
     plugins: tuple[Chosen, ...] = ()
     activated: bool = False
+    sockets: tuple[tuple[str, int], ...] = ()
     origins: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def origin(self, name: str) -> str:
@@ -181,6 +184,7 @@ def _checked(read: _Read, directory: str, choice: Choice, *, activated: bool) ->
         prints=read.prints,
         plugins=choice.chosen(builder.values),
         activated=activated,
+        sockets=doors.numbered(builder.listed),
         origins=builder.origins,
     )
     doubtful = tuple(_located(settings, doubt.fields, doubt.expected) for doubt in doubts(settings, directory))
@@ -195,8 +199,8 @@ def _checked(read: _Read, directory: str, choice: Choice, *, activated: bool) ->
 
 def _resolve_sockets(builder: Builder, directory: str) -> None:
     """Make socket paths absolute: workers change their directory before they connect."""
-    doors = ("socket", "http", "https", "fastcgi_socket", "scgi_socket", "shared_socket")
-    for name in ("zeromq", "mongrel2_chroot", *doors):
+    places = ("socket", "http", "https", "fastcgi_socket", "scgi_socket", "shared_socket")
+    for name in ("zeromq", "mongrel2_chroot", *places):
         try:
             values = builder.values.get(name, ())
             builder.values[name] = tuple(value.resolved(directory) for value in values)

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from m2serve.config.doors import served_by
 from m2serve.ids import Seconds
 from m2serve.master.attachment import Attachment
 from m2serve.master.child import AT_ZERO, ChildState
@@ -32,7 +33,8 @@ def crowd(settings: Settings) -> Crowd:
     most, least = settings.processes, settings.cheaper or settings.processes
     initial = settings.cheaper_initial if least <= settings.cheaper_initial <= most else least
     soft, hard = settings.cheaper_rss_limit_soft, settings.cheaper_rss_limit_hard
-    return Crowd(most, least, initial, soft, hard, settings.idle)
+    bare = max((workers[0] for workers in served_by(settings.map_socket).values()), default=1)
+    return Crowd(most, least, initial, soft, hard, settings.idle, bare)
 
 
 def algorithm(settings: Settings) -> Algorithm:

@@ -24,6 +24,8 @@ class Crowd:
     rss_hard: int = 0
     idle: Seconds = NEVER
     """All leave after so long without a request."""
+    bare: int = 1
+    """Fewer would leave a socket without a worker."""
 
     @property
     def adaptive(self) -> bool:
@@ -36,6 +38,6 @@ class Crowd:
         return bool(self.rss_soft or self.rss_hard)
 
     def within(self, wanted: int, *, by_hand: bool = False) -> int:
-        """The nearest number that is allowed; an operator may go down to one where nobody else decides."""
-        least = 1 if by_hand and not self.adaptive else self.least
+        """The nearest number that is allowed; an operator may go down to `bare` where nobody else decides."""
+        least = self.bare if by_hand and not self.adaptive else self.least
         return max(least, min(wanted, self.most))

@@ -198,8 +198,10 @@ class Doors:
 
     def _note(self, held: Held, how: str) -> None:
         self.held.append(held)
+        how = f", {how}" if how else ""
+        for_whom = f", for workers {', '.join(map(str, held.door.workers))}" if held.door.workers else ""
         # Tests wait for this line.
-        log.info("%s door at %s%s", held.door.protocol, held.door.name, f", {how}" if how else "")
+        log.info("%s door at %s%s%s", held.door.protocol, held.door.name, how, for_whom)
 
     def _door(self, one: Wanted, sock: socket.socket) -> Door:
         limits = plans.timeouts(self.settings, one.protocol)
@@ -215,6 +217,7 @@ class Doors:
             body_timeout=limits.body,
             tls=one.tls,
             shared=one.shared,
+            workers=one.workers,
         )
 
     def _unnamed(self) -> Wanted:

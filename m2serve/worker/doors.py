@@ -37,12 +37,14 @@ def open_doors(
     worker: int,
     mail: MailRoom | None,
 ) -> DoorRoom:
-    """Accept at all *doors*; see :class:`DoorRoom` for the rest."""
+    """Accept at those of *doors* that are for this worker; see :class:`DoorRoom` for the rest."""
     patience = float(settings.send_timeout) or math.inf
     policy = Policy(limits, int(settings.post_buffering), patience, _connections())
     room = DoorRoom(policy, visitors, worker, mail)
     believed = Limits(settings.buffer_size, settings.http_max_headers)
     for door in doors:
+        if door.workers and worker not in door.workers:
+            continue
         codec = codec_factory(door.protocol, believed, settings.forwarded_allow_ips)
         try:
             room.add(door, codec, Certificates(door.tls).current if door.tls else None)

@@ -262,3 +262,54 @@ def test_a_key_that_only_root_can_read(start_server: Callable[..., Server], publ
     server.wait_gone(old.values(), PATIENCE)
     assert ask().endswith(b"\r\n\r\nhello\n")
     assert server.stop(PATIENCE) == 0
+
+
+def test_sockets_of_some_workers(
+    start_http: Callable[..., Any], start_mongrel2: Callable[..., Mongrel2], tmp_path: Path
+) -> None:
+    """Each socket is served by the workers that map-socket names, whatever becomes of them; Mongrel2's by all."""
+    mongrel2 = start_mongrel2()
+    mapped = [str(tmp_path / name) for name in ("a", "b")]
+    server, everybodys = start_http(
+        *("-p", "3", "--http-socket", mapped[0], "--http-socket", mapped[1], "--zeromq", mongrel2.pair),
+        *("--map-socket", "0:1,2", "--map-socket", "1:3"),
+    )
+
+    def who(address: Any) -> set[int]:
+        """Those who answer, among ten."""
+        return {int(get(address, "/pid", timeout=PATIENCE).body.split()[0]) for _ in range(10)}
+
+    def look() -> None:
+        one, two, three = (server.pids("worker")[f"worker {number}"] for number in (1, 2, 3))
+        assert who(mapped[0]) <= {one, two}
+        assert who(mapped[1]) == {three}
+        for address in (everybodys, mongrel2.address):
+            assert who(address) <= {one, two, three}
+
+    server.wait_ready(3, PATIENCE)
+    look()
+    with Load(mapped[1], clients=3, timeout=PATIENCE, again=True) as load:
+        for what in ("reload", "chain", "upgrade"):
+            load.more(20, PATIENCE)
+            mark, old = server.mark(), server.pids("worker")
+            if what == "upgrade":
+                server.signal(signal.SIGUSR2)
+                server.wait_log(GOES_ON, PATIENCE, after=mark)
+            else:
+                tell(tmp_path, "r" if what == "reload" else "c")
+            server.wait_log("all 3 workers ready", PATIENCE, after=mark)
+            server.wait_gone(old.values(), PATIENCE)
+        load.more(20, PATIENCE)
+    assert {(one.outcome, one.status) for one in load.results} == {("status", 200)}, load.summary()
+    look()
+    tell(tmp_path, "-")
+    server.wait_log("changes nothing: 3 workers are wanted, at least so many are allowed", PATIENCE)
+    mark = server.mark()
+    tell(tmp_path, "C")
+    wait_until(lambda: not server.pids("worker"), PATIENCE, "all workers leave")
+    assert get(mapped[1], timeout=PATIENCE).status == 200
+    server.wait_log(f"a connection waits at {mapped[1]}: 3 workers wanted", PATIENCE, after=mark)
+    for number in (1, 2, 3):
+        server.wait_log(f"worker {number} ready in", PATIENCE, after=mark)
+    look()
+    assert server.stop(PATIENCE) == 0

@@ -5,7 +5,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from m2serve.config.addresses import SocketAddress, TlsAddress
+from m2serve.config.addresses import SocketAddress, SocketMap, TlsAddress
 from m2serve.config.option import option
 from m2serve.config.socket_values import KEEP_ALIVE, POST_BUFFERING, KeepAlive, Owner, PostBuffering, SocketMode
 from m2serve.ids import Bytes, Seconds
@@ -43,6 +43,12 @@ class SocketsGroup:
     )
     shared_socket: tuple[SocketAddress, ...] = option(
         (), "Address that =0, =1 and so on stand for, in their order.", metavar="[HOST]:PORT|PATH|@NAME|fd://N"
+    )
+    map_socket: tuple[SocketMap, ...] = option(
+        (),
+        "Have a socket served by these workers only. Sockets are counted from 0 as they are declared; those of http "
+        "and https, which uWSGI does not count, come behind all others. Workers are counted from 1.",
+        metavar="SOCKET:WORKER[,WORKER...]",
     )
     listen: int = option(100, "Connections that may wait to be accepted, at each socket.", names=("l",), minimum=1)
     chmod_socket: SocketMode | None = option(

@@ -363,7 +363,7 @@ class DoorRoom:
         """Let one client in: others are for other workers, if they are idle. Whether there was one."""
         if self.paused:
             return False
-        if entrance.door.keepalive and self._patient and self._has_more_than_others():
+        if entrance.door.keepalive and self._patient and self._has_more_than_others(entrance.door.workers):
             self._patient = False
             self._shut_until = _now() + _COURTESY
             self._set_open(accepting=True)
@@ -399,11 +399,16 @@ class DoorRoom:
             conn.close()
         return True
 
-    def _has_more_than_others(self) -> bool:
-        """Whether another worker should take the next connection, which may stay for long."""
+    def _has_more_than_others(self, workers: tuple[int, ...]) -> bool:
+        """Whether another worker should take the next connection, which may stay for long.
+
+        Args: workers: those who accept at that door; empty: all.
+        """
         mine = len(self._conns) + 1
         self._visitors[self._mine] = mine
-        least = min((one for one in self._visitors.tolist() if one), default=mine)
+        all_of_them = self._visitors.tolist()
+        others = [all_of_them[one] for one in workers if one < len(all_of_them)] if workers else all_of_them
+        least = min((one for one in others if one), default=mine)
         return mine > least + (least >> 3)
 
     def _shut(self, error: OSError) -> None:

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from m2serve.config.addresses import SocketAddress, TlsAddress
+from m2serve.config.addresses import SocketAddress, SocketMap, TlsAddress
 from m2serve.config.socket_values import KEEP_ALIVE, POST_BUFFERING, KeepAlive, Owner, PostBuffering, SocketMode
 from m2serve.door import Tls
 from m2serve.errors import ConfigError
@@ -130,3 +130,10 @@ def test_post_buffering() -> None:
     assert [PostBuffering.parse(text) for text in ("true", "1", "64k", "0", "false")] == [
         *(4096, 1, 65536, POST_BUFFERING, POST_BUFFERING)
     ]
+
+
+def test_a_map_of_a_socket() -> None:
+    assert str(SocketMap.parse(" 2: 3,1 ,3")) == "2:1,3"
+    for text in ("", "1", "1:", ":1", "1:0", "1:a", "a:1", "1:1,,2", "1:-1"):
+        with pytest.raises(ConfigError, match="expected SOCKET:WORKER,WORKER"):
+            SocketMap.parse(text)

@@ -46,6 +46,40 @@ def test_shared_sockets() -> None:
     assert (one.address, one.shared) == (SocketAddress("0.0.0.0", 80), True)
 
 
+def test_sockets_have_numbers() -> None:
+    """As in uWSGI they count as they are declared, without those of routers, which have the last numbers here."""
+    text = "http = :1\nscgi-socket = :2\nhttp-socket = :3\nsocket = :4\nhttps-socket = :5,c,k\nhttp-socket = :6\n"
+    maps = "".join(f"map-socket = {number}:{number + 1}\n" for number in range(6))
+    settings = examined(f"processes = 9\n{text}{maps}").settings
+    assert {one.address.port: one.workers for one in doors.wanted(settings)} == {
+        2: (1,),
+        3: (2,),
+        4: (3,),
+        5: (4,),
+        6: (5,),
+        1: (6,),
+    }
+
+
+def test_the_number_depends_on_the_name_that_was_written() -> None:
+    words = ("--http", ":2", "--http-socket", ":3", "--map-socket", "0:1", "--map-socket", "1:2", "--map-socket", "2:3")
+    settings = examined("processes = 4\n", *words, env={"UWSGI_HTTP_SOCKET": ":1"}).settings
+    assert [(one.address.port, one.workers) for one in doors.wanted(settings)] == [(1, (1,)), (2, (3,)), (3, (2,))]
+
+
+def test_who_serves_a_socket() -> None:
+    """A worker must stand in every line about it, as in uWSGI; sockets without a line are everybody's."""
+    text = "socket = :1\nsocket = :2\nsocket = :3\nprocesses = 4\nmap-socket = 1:4,2,4,1\nmap-socket = 1:1,2,3\n"
+    found = examined(text + "map-socket = 0:3")
+    assert found.problems == found.settings.warnings == ()
+    assert [one.workers for one in doors.wanted(found.settings)] == [(3,), (1, 2), ()]
+
+
+def test_a_mistake_in_a_socket_is_the_only_one() -> None:
+    (problem,) = examined("http = 300.1.1.1:1\nhttp = :2\nmap-socket = 1:1\n").problems
+    assert problem.startswith("a.ini:3: http")
+
+
 def test_timeouts() -> None:
     settings = examined("socket-timeout = 7\nhttp-timeout = 8\nhttp-headers-timeout = 9\nhttp-keepalive = 5\n").settings
     assert doors.timeouts(settings, "https") == (5, 9, 8)
@@ -68,6 +102,20 @@ def test_timeouts() -> None:
         ("https = :443,/no/c.pem,/no/k.pem\n", "a.ini:3: https: '/no/c.pem': expected an existing file, PEM"),
         ("http = :1\nlisten = 2000000000\n", "a.ini:4: listen: 2000000000: expected"),
         ("", "no Mongrel2 and no socket: expected http, socket, zeromq"),
+        ("http = :1\nmap-socket = 1:1\n", "a.ini:4: map-socket: 1:1: there are 1 sockets, counted from 0: expected"),
+        (
+            f"zmq = {PAIR}\nmap-socket = 0:1\n",
+            "a.ini:4: map-socket: 0:1: there are 0 sockets, counted from 0: expected",
+        ),
+        ("http = :1\nmap-socket = 0:1,2\n", "a.ini:4: map-socket: 0:1,2: there are 1 workers (processes): expected"),
+        (
+            "http = :1\np = 3\nprocesses = 3\nmap-socket = 0:1,2\nmap-socket = 0:3\n",
+            "a.ini:6, a.ini:7: map-socket: socket 0 is left without a worker: expected one that stands in all lines",
+        ),
+        (
+            "http = :1\nprocesses = 3\nmap-socket = 0:2,3\ncheaper = 1\n",
+            "a.ini:5: map-socket: socket 0: with cheaper = 1 only workers 1 to 1 are always there: expected one of",
+        ),
     ],
 )
 def test_mistakes(text: str, told: str) -> None:
@@ -79,6 +127,10 @@ def test_mistakes(text: str, told: str) -> None:
     [
         ("http = 8080\n", "/srv/8080: the path of a Unix socket, as it has no colon; a port is :8080"),
         ("http = :1\nshared-socket = :80\n", "0.0.0.0:80: nobody listens there; expected socket = =0"),
+        (
+            "http = :1\nprocesses = 4\nmap-socket = 0:1,3\n",
+            "map-socket: no socket is left to these workers, which do nothing: 2, 4",
+        ),
     ],
 )
 def test_doubts(text: str, told: str) -> None:

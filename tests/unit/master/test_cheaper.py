@@ -227,5 +227,6 @@ def test_never_below_cheaper_and_never_above_processes(name, least, span, step, 
 
 def test_by_hand_one_may_go_down_to_one_where_nobody_else_decides():
     assert Crowd(most=4, least=4).within(0, by_hand=True) == 1
+    assert Crowd(most=4, least=4, bare=3).within(0, by_hand=True) == 3
     assert CROWD.within(0, by_hand=True) == 2
     assert CROWD.within(9, by_hand=True) == 4

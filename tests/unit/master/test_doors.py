@@ -58,6 +58,15 @@ def test_all_are_bound_and_described(doors):
         socket.create_connection(http.local)
 
 
+def test_doors_know_who_serves_there(doors, caplog):
+    caplog.set_level("INFO")
+    made = doors("http = 127.0.0.1:0\nsocket = a.sock\nprocesses = 3\nmap-socket = 0:1,3\n")
+    made.open()
+    unix, http = made.doors
+    assert (unix.workers, http.workers) == ((1, 3), ())
+    assert f"uwsgi door at {unix.name}, for workers 1, 3" in caplog.messages
+
+
 def test_without_vacuum_the_file_stays(doors):
     made = doors("socket = a.sock\nvacuum = false\n")
     made.open()

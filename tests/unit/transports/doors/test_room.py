@@ -504,3 +504,17 @@ def test_a_connection_that_a_thread_has_just_closed_is_no_bell(monkeypatch: pyte
         os.read(reader, 1)
     os.close(reader)
     os.close(writer)
+
+
+def test_nothing_is_left_to_workers_that_are_not_at_the_door(
+    open_door: Callable[..., Doorman], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another worker has fewer connections it may have the next one: for as long as this test, if it is there."""
+    monkeypatch.setattr("m2serve.transports.doors.room._COURTESY", 60.0)
+    door = open_door(echo, 2, workers=(1, 3))
+    door.visitors[2] = 1
+    with door.connect() as first, door.connect() as second:
+        for client in (first, second):
+            client.sendall(b"/ 0\n")
+            assert receive(client, 1)
+        assert door.visitors[1] == 3
