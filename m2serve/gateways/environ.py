@@ -99,6 +99,7 @@ class EnvironBuilder:
         errors: ``wsgi.errors``.
         server_name, server_port: for requests without a usable Host; an empty port is the scheme's default.
         keep_encoded_slashes: leave ``%2F`` in paths as it is.
+        file_wrapper: there is ``wsgi.file_wrapper``.
         extra: what else every environ has.
     """
 
@@ -112,6 +113,7 @@ class EnvironBuilder:
         server_port: str = "",
         software: str = "m2serve",
         keep_encoded_slashes: bool = False,
+        file_wrapper: bool = True,
         extra: Environ | None = None,
     ) -> None:
         self._base: Environ = {
@@ -121,7 +123,7 @@ class EnvironBuilder:
             "wsgi.multiprocess": multiprocess,
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
-            "wsgi.file_wrapper": FileWrapper,
+            **({"wsgi.file_wrapper": FileWrapper} if file_wrapper else {}),
             "GATEWAY_INTERFACE": "CGI/1.1",
             "SERVER_SOFTWARE": software,
             "QUERY_STRING": "",

@@ -79,7 +79,7 @@ class WsgiGateway:
         uploads_proven: whoever hands requests over knows which bodies lie elsewhere; else what may be an upload
             is refused.
         post_limits: how large bodies may be.
-        extra: what else every environ has.
+        file_wrapper: every environ has one; ``extra``: what else it has.
         exceptions: what else an exception of the application's brings about.
         files: what is served without the application.
         router: what is done with requests before that.
@@ -102,6 +102,7 @@ class WsgiGateway:
         logger: logging.Logger | None = None,
         software: str = "m2serve",
         keep_encoded_slashes: bool = False,
+        file_wrapper: bool = True,
         uploads_proven: bool = False,
         post_limits: PostLimits | None = None,
         extra: Environ | None = None,
@@ -127,6 +128,7 @@ class WsgiGateway:
             server_port=server_port_default,
             software=software,
             keep_encoded_slashes=keep_encoded_slashes,
+            file_wrapper=file_wrapper,
             extra=extra,
         )
         self._uploads_proven = uploads_proven

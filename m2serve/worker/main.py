@@ -271,6 +271,7 @@ def _gateway(
         errors=sys.stderr,
         uploads_proven=not settings.zeromq_direct,
         post_limits=limits,
+        file_wrapper=not settings.wsgi_disable_file_wrapper,
         extra={"m2serve.uploads": uploads.progress},
         files=files,
         router=router,

@@ -93,6 +93,18 @@ def test_the_environ_is_the_same(way: Way, served: Running) -> None:
     assert found == wanted
 
 
+def test_an_application_without_a_file_wrapper(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """It is not offered one at any door, wherever the application is mounted."""
+    options = ("--wsgi-disable-file-wrapper", "--worker-mount", "/shop=probe")
+    with running(tmp_path_factory.mktemp, *options, processes=1, threads=1) as found:
+        for name in WAYS:
+            for prefix in ("", "/shop"):
+                told = environ(found.way(name), f"{prefix}/env")
+                assert told["SCRIPT_NAME"] == prefix
+                assert "wsgi.version" in told
+                assert "wsgi.file_wrapper" not in told
+
+
 @pytest.mark.parametrize("target", ["/judged/", "/judged/a%20b/c?x=1", "/judged/sleep/0"])
 def test_strict_judges_are_content(way: Way, target: str) -> None:
     """The standard library's validator, and ours, between the server and the application."""

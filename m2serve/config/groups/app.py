@@ -43,7 +43,10 @@ class AppGroup:
         "application", "Attribute that is the application, where the other options name none.", metavar="NAME"
     )
     mount: tuple[Mount, ...] = option(
-        (), "Application for one part of the site; its prefix becomes SCRIPT_NAME.", metavar="/PREFIX=APP"
+        (),
+        "Application for one part of the site; its prefix becomes SCRIPT_NAME.",
+        names=("worker-mount",),
+        metavar="/PREFIX=APP",
     )
     no_default_app: bool = option(
         False, "A path below no mount is answered 500, though there may be an application at the root."
@@ -63,6 +66,9 @@ class AppGroup:
     )
     pull_header: tuple[HeaderVariable, ...] = option(
         (), "The same, and the answer does not keep it.", metavar="NAME VARIABLE"
+    )
+    wsgi_disable_file_wrapper: bool = option(
+        False, "Let the application do without wsgi.file_wrapper: it then reads its files itself."
     )
     limit_post: tuple[PostLimit, ...] = option(
         (),

@@ -264,6 +264,13 @@ def test_caches_stay_small() -> None:
         assert all(len(key) <= 128 for key in cache)
 
 
+def test_the_application_may_do_without_a_file_wrapper() -> None:
+    request = make_request("GET", "/", {})
+    common = {"errors": sys.stderr, "multithread": False, "multiprocess": False, "server_name": "x"}
+    assert "wsgi.file_wrapper" in EnvironBuilder(**common).build(request, "id")
+    assert "wsgi.file_wrapper" not in EnvironBuilder(**common, file_wrapper=False).build(request, "id")
+
+
 def test_file_wrapper() -> None:
     class File(io.BytesIO):
         pass
