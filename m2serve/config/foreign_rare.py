@@ -104,9 +104,7 @@ RARE = (
     _row(Fate.MISSING, "every option may stand everywhere", "NAMES", "blacklist whitelist"),
     _row(Fate.MISSING, "every option may stand everywhere", "", "end-blacklist end-whitelist"),
     _family(Fate.MISSING, "a cache begins empty, and ends with its server", "cache add-cache load-file-in-cache"),
-    _family(
-        Fate.MISSING, "statistics are had by asking (stats), nothing is sent anywhere", "metric metrics stats carbon"
-    ),
+    _family(Fate.MISSING, "the numbers are those of the statistics (stats)", "metric metrics stats carbon"),
     _family(Fate.MISSING, "m2serve does not wait for anything at its start", "wait wait-for"),
     _family(Fate.MISSING, "WebSockets are not served", "websocket websockets"),
     _family(Fate.ELSEWHERE, "TLS is had with https, and Python decides what is safe", "ssl sni"),

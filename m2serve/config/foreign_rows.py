@@ -27,7 +27,6 @@ def _family(names: str, metavar: str, text: str, fate: Fate = Fate.ELSEWHERE) ->
 
 _HTTP_ALWAYS = "HTTP/1.1 is served as its standard has it"
 _NO_ROUTER = "workers speak HTTP themselves, without a router"
-_NO_STATS = "statistics are had by asking (stats), nothing is sent anywhere"
 _OTHER_LANGUAGE = "m2serve serves Python applications only"
 _ISOLATION = "use the service manager (systemd) or a container"
 _KERNEL = "connections are accepted when they come; the kernel chooses the rest"
@@ -89,7 +88,6 @@ LOGGING = (
     _needless("rsyslog-packet-size", "BYTES", "lines are sent as they are"),
     _needless("log-master log-master-stream log-master-req-stream threaded-logger", "", "all processes share one log"),
     _needless("log-master-bufsize log-master-req-bufsize", "BYTES", "lines are not cut"),
-    _missing("carbon", "ADDRESS", _NO_STATS),
     _missing("enable-metrics", "", "the statistics are those of stats"),
     _missing("alarm-fd", "NAME FD", "nobody is told; watch the log"),
     _needless("alarm-cheap", "", "alarms cost nothing that could be saved"),

@@ -24,6 +24,9 @@ class Attachment:
         """Called in each turn of the loop, after the policies; True if they must decide again before any sleep."""
         return False
 
+    def abandon(self) -> None:
+        """In a forked child: let go of descriptors, whose numbers will be others'."""
+
     def due(self, now: Seconds) -> Seconds | None:
         """When `turn` wants to be called though nothing happens."""
         return None

@@ -26,6 +26,7 @@ from m2serve.master.bequest import slot_of
 from m2serve.master.board import Board, Slot
 from m2serve.master.boxes import make_boxes
 from m2serve.master.caches import make_caches
+from m2serve.master.carbon import Carbon
 from m2serve.master.census import Census, algorithm, crowd
 from m2serve.master.child import ChildKind
 from m2serve.master.commands import Commands, bound
@@ -142,9 +143,15 @@ class Server:
         listeners = _listeners(settings, self._hooks, own)
         doors = Doors(settings, self._rights, self._activated)
         service = Service(board, Notifier.take(os.environ, os.getpid()))
+        carbon = Carbon(settings)
         daemons: tuple[DaemonSpec, ...] = ()
         node: NodeFds | None = None
         try:
+            # Before a change of root directory, behind which no host may be known.
+            if left is None:
+                carbon.resolve()
+            else:
+                _go_on(carbon.resolve)
             if self._rights.chroot is not None:
                 service.notifier.hold()
             self._open_files(doors, listeners, pidfiles, fifo)
@@ -176,7 +183,8 @@ class Server:
             watches = [Watch(one) for one in smart(settings)]
             scores = Scores(board, node, settings.queue_limit, programs, watches)
             has = Holdings(board, node, scores, fifo, pidfiles, listeners, daemons, front, doors)
-            attachments: list[Attachment] = [pidfiles, fifo, size, service, told]
+            carbon.snapshot = scores.snapshot
+            attachments: list[Attachment] = [pidfiles, fifo, size, service, told, carbon]
             if settings.py_autoreload:
                 attachments.append(Autoreload(settings.py_autoreload, board, commands))
             if left is None:
@@ -194,6 +202,7 @@ class Server:
                 listener.close()
             doors.close()
             fifo.close()
+            carbon.close()
             pidfiles.remove()
             service.notifier.close()
             if node is not None:
@@ -270,7 +279,9 @@ class Server:
         for listener in listeners:
             listener.snapshot = scores.snapshot
         rights = self._rights if settings.master_as_root else _UNCHANGED
-        spawner = Spawner(settings, self._entries, node, lambda: _abandon(board, listeners, alarms), rights)
+        spawner = Spawner(
+            settings, self._entries, node, lambda: _abandon(board, [*listeners, alarms, *attachments]), rights
+        )
         actor = Actor(board, node, spawner, programs, settings.threads, hooks=self._hooks)
         users = {0, os.geteuid(), rights.uid if rights.uid is not None else os.geteuid()}
 
@@ -375,11 +386,10 @@ def _touched(settings: Settings, run: Callable[[Program, Seconds], None], deed: 
         log.error("failed: %s: %s: %s", why, deed, error)
 
 
-def _abandon(board: Board, listeners: Sequence[StatsServer], alarms: Alarms) -> None:
+def _abandon(board: Board, attachments: Sequence[Attachment]) -> None:
     """In a forked child: let go of what belongs to the master."""
     for child in board.children:
         if child.link is not None:
             child.link.abandon()
-    for listener in listeners:
-        listener.abandon()
-    alarms.abandon()
+    for attachment in attachments:
+        attachment.abandon()

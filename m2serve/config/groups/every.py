@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from m2serve.config.groups.alarms import AlarmsGroup
 from m2serve.config.groups.app import AppGroup
 from m2serve.config.groups.caches import CachesGroup
+from m2serve.config.groups.carbon import CarbonGroup
 from m2serve.config.groups.cheaper import CheaperGroup
 from m2serve.config.groups.emperor import EmperorGroup
 from m2serve.config.groups.hooks import HooksGroup
@@ -35,6 +36,7 @@ class EveryGroup(
     ProgramsGroup,
     CachesGroup,
     StatsGroup,
+    CarbonGroup,
     EmperorGroup,
     PluginGroup,
     HooksGroup,
