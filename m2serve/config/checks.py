@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from m2serve.config import doors
 from m2serve.config.caches import caches
+from m2serve.config.daemonlines import mule_scripts
 from m2serve.config.paste import paste_uri
 from m2serve.config.routes import lost
 from m2serve.config.values import is_attribute
@@ -60,6 +61,7 @@ def check(settings: Settings, directory: str) -> list[Problem]:
         _routes,
         _alarms,
         _caches,
+        _farms,
         _files,
         _mongrel2,
         _doors,
@@ -277,6 +279,16 @@ def _caches(settings: Settings, directory: str) -> Iterator[Problem]:
     for name, times in Counter(one.name for one in caches(settings)).items():
         if times > 1:
             yield Problem(("cache2", "cache"), f"{name!r}: expected one cache of that name")
+
+
+def _farms(settings: Settings, directory: str) -> Iterator[Problem]:
+    for name, times in Counter(farm.name for farm in settings.farm).items():
+        if times > 1:
+            yield Problem(("farm",), f"{name!r} is there {times} times; expected each farm once")
+    most = len(mule_scripts(settings))
+    for farm in settings.farm:
+        if max(farm.mules) > most:
+            yield Problem(("farm", "mules"), f"{farm}: expected numbers of mules, of which there are {most}")
 
 
 def _lost_in_caches(settings: Settings) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -144,6 +145,28 @@ class Mule(str):
         if "\0" in text:
             raise ConfigError("expected a file, or module:function")
         return cls("" if text.strip().lower() in ("true", "1") else text.strip())
+
+
+class Farm(NamedTuple):
+    """A group of mules that share their messages."""
+
+    name: str
+    mules: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``NAME:1,2,3``.
+
+        Raises: ConfigError: with what was expected.
+        """
+        name, separator, numbers = text.partition(":")
+        mules = [number.strip() for number in numbers.split(",")]
+        if not separator or not name.strip() or not all(re.fullmatch("[1-9][0-9]{0,5}", one) for one in mules):
+            raise ConfigError("expected NAME:1,2,3, a name and the numbers of mules")
+        return cls(name.strip(), tuple(dict.fromkeys(map(int, mules))))
+
+    def __str__(self) -> str:
+        return f"{self.name}:{','.join(map(str, self.mules))}"
 
 
 def mule_scripts(settings: Settings) -> tuple[str, ...]:

@@ -57,7 +57,6 @@ PROCESSES = (
     _needless("reload-os-env", "", "nothing of ours changes the environment beside os.environ"),
     _needless("honour-stdin", "", "workers have the standard input that m2serve was started with"),
     _needless("forkbomb-delay", "SECONDS", "workers that die early are started again ever more slowly"),
-    _elsewhere("mule-reload-mercy", "SECONDS", "reload-mercy is for mules, too"),
     _needless("check-interval master-cycle", "SECONDS", "the master wakes when something happens"),
     _needless("py-call-osafterfork py-call-uwsgi-fork-hooks", "", "Python's hooks after a fork always run"),
     _needless("close-on-exec close-on-exec2", "", "no program that the application starts inherits our sockets"),
@@ -96,7 +95,6 @@ LOGGING = (
 SERVICES = (
     _family("hook exec call", "ACTION", "it is not run", Fate.MISSING),
     _missing("legion-attach-daemon", "COMMAND", "the program is not started; attach-daemon does it in every server"),
-    _missing("farm mule-harakiri", "VALUE", "messages are for one mule, or for whichever comes first"),
     _family("spooler", "DIR", "no task is run", Fate.MISSING),
     _family("emperor vassal vassals", "DIR", "an emperor of m2serve has no such setting", Fate.MISSING),
     _elsewhere(

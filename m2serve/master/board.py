@@ -44,6 +44,8 @@ class StopOrder:
     code: ExitCode = ExitCode.OK
     patience: Seconds = STOP_GRACE
     """For the dispatcher, once it has nothing to wait for, and for daemons."""
+    patient: bool = False
+    """Programs have the time that is their own."""
 
 
 @dataclass(eq=False)

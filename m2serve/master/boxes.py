@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _ROOM = 1 << 20
 """Bytes asked for in each; the kernel gives what net.core.wmem_max lets it."""
@@ -24,6 +24,16 @@ def make_boxes(mules: int, left: Sequence[tuple[int, int]]) -> tuple[tuple[int, 
             os.close(fd)
     kept = tuple(left[:wanted])
     return (*kept, *(_pair() for _ in range(wanted - len(kept))))
+
+
+def make_farms(names: Iterable[str], left: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """One for each farm; those that another master has left go on, whoever belongs to the farm now."""
+    rest = dict(left)
+    made = {name: rest.pop(name) if name in rest else _pair() for name in names}
+    for pair in rest.values():
+        for fd in pair:
+            os.close(fd)
+    return made
 
 
 def _pair() -> tuple[int, int]:

@@ -145,6 +145,11 @@ class Child:
     def alive(self) -> bool:
         return self.state not in (ChildState.NEW, ChildState.DEAD)
 
+    def patience(self, usual: Seconds) -> Seconds:
+        """How long it may take to leave."""
+        own = None if self.program is None else self.program.mercy
+        return usual if own is None else own
+
     @property
     def is_program(self) -> bool:
         return self.kind in PROGRAMS

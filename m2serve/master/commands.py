@@ -87,7 +87,7 @@ class Commands:
             case Command.STOP:
                 self._stop(source, self.settings.worker_reload_mercy, self.settings.reload_mercy, now)
             case Command.STOP_FAST:
-                self._stop(source, FAST_MERCY, FAST_MERCY, now)
+                self._stop(source, FAST_MERCY, FAST_MERCY, now, patient=False)
             case Command.RELOAD | Command.CHAIN_RELOAD | Command.BRUTAL_RELOAD:
                 self._reload(ReloadKind(command.value), source, now)
             case Command.TABLE:
@@ -118,7 +118,9 @@ class Commands:
         elif caught.event is not Event.CHLD:
             log.info("%s changes nothing", caught.name)
 
-    def _stop(self, source: str, worker_mercy: Seconds, patience: Seconds, now: Seconds) -> None:
+    def _stop(
+        self, source: str, worker_mercy: Seconds, patience: Seconds, now: Seconds, *, patient: bool = True
+    ) -> None:
         before = self.board.stop
         if before is not None:
             self.board.stop = stop.escalate(before, now)
@@ -126,7 +128,7 @@ class Commands:
             return
         # Tests wait for this line.
         log.info("%s: stopping, with %g s of mercy", source, worker_mercy)
-        self.board.stop = StopOrder(source, Seconds(now + worker_mercy), patience=patience)
+        self.board.stop = StopOrder(source, Seconds(now + worker_mercy), patience=patience, patient=patient)
 
     def _reload(self, kind: ReloadKind, source: str, now: Seconds) -> None:
         if self.board.stop is not None:

@@ -174,6 +174,7 @@ def restore_node(heritage: Heritage, known: Sequence[Front]) -> NodeFds:
         fronts=tuple(known),
         caches=dict(node.caches),
         boxes=node.boxes,
+        farms=dict(node.farms),
     )
 
 
@@ -233,6 +234,7 @@ def _node(node: NodeFds, dead_keys: Iterable[int], settled: Iterable[int]) -> No
         tuple(settled),
         dict(node.caches),
         node.boxes,
+        dict(node.farms),
     )
 
 

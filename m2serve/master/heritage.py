@@ -57,6 +57,7 @@ class Node:
     settled: tuple[int, ...] = ()
     caches: Mapping[str, int] = field(default_factory=dict)
     boxes: tuple[tuple[int, int], ...] = ()
+    farms: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ class Heritage:
         yield from (self.node.ledger_fd, self.node.wake_fd, *self.node.pulls.values())
         yield from self.node.nurseries.values()
         yield from self.node.caches.values()
-        yield from (fd for pair in self.node.boxes for fd in pair)
+        yield from (fd for pair in (*self.node.boxes, *self.node.farms.values()) for fd in pair)
         for post in self.posts:
             yield from (post.card_fd, post.bell_write_fd, post.crew_dispatcher_fd, post.sheet_fd)
         for child in self.children:

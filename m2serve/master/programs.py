@@ -48,6 +48,8 @@ class Program:
     reload_signal: int = int(signal.SIGTERM)
     longest_pause: Seconds = LONGEST_DELAY
     """Between two lives."""
+    mercy: Seconds | None = None
+    """How long it may take to leave; None: as long as all."""
     control: bool = False
     """The server ends with it."""
     script: str = ""
@@ -98,8 +100,9 @@ def attached(settings: Settings) -> list[Program]:
 
 def mules(settings: Settings) -> list[Program]:
     """Scripts of the application's, and the application, which waits for messages."""
+    mercy = settings.mule_reload_mercy
     return [
-        Program(f"mule {number}", (), script or f"mule {number}", script=script, number=number)
+        Program(f"mule {number}", (), script or f"mule {number}", script=script, number=number, mercy=mercy)
         for number, script in enumerate(mule_scripts(settings), 1)
     ]
 

@@ -24,7 +24,7 @@ from m2serve.master.alarms import Alarms
 from m2serve.master.autoreload import Autoreload
 from m2serve.master.bequest import slot_of
 from m2serve.master.board import Board, Slot
-from m2serve.master.boxes import make_boxes
+from m2serve.master.boxes import make_boxes, make_farms
 from m2serve.master.caches import make_caches
 from m2serve.master.carbon import Carbon
 from m2serve.master.census import Census, algorithm, crowd
@@ -168,6 +168,7 @@ class Server:
                     log.warning("request-buffer stays %d until a restart", node.ring_size)
             node.doors, node.secrets = doors.doors, doors.secrets
             node.boxes = make_boxes(len(mule_scripts(settings)), node.boxes)
+            node.farms = make_farms((farm.name for farm in settings.farm), node.farms)
             node.caches = make_caches(caches(settings), node.caches)
             board.doors = bool(node.doors)
             if not known and not node.doors:

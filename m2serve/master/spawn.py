@@ -99,7 +99,7 @@ class Spawner:
         return self._fork_linked(f"nursery {number}", keep, run)
 
     def _shared(self) -> list[int]:
-        writers = (writer for _, writer in self.node.boxes)
+        writers = (writer for _, writer in (*self.node.boxes, *self.node.farms.values()))
         return [*(door.fd for door in self.node.doors), *self.node.secrets, *self.node.caches.values(), *writers]
 
     def program(self, program: Program) -> tuple[Pid, int]:
@@ -144,8 +144,7 @@ class Spawner:
             os.setsid()
             self.abandon()
             # The ledger's file is also that of the locks which applications share.
-            ends = (fd for pair in self.node.boxes for fd in pair)
-            keep_only([*log_fds(), self.node.ledger_fd, *self.node.caches.values(), *ends])
+            keep_only([*log_fds(), self.node.ledger_fd, *self.node.caches.values(), *self.node.box_fds()])
             _change_user(master, self.rights)
             set_title(program.name, self.settings)
             signals.unblock_all()

@@ -120,6 +120,8 @@ class NodeFds:
     """Name of a cache of the applications' to the descriptor of its memory."""
     boxes: tuple[tuple[int, int], ...] = ()
     """Messages to mules: for any of them, then for each. Pairs of descriptors, to read from and to write to."""
+    farms: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """The same for each group of mules, by its name."""
     master: int = field(default_factory=os.getpid)
     """Pid of the process that has made it."""
     started: float = field(default_factory=time.monotonic)
@@ -149,6 +151,10 @@ class NodeFds:
             kept += post.dispatcher_fds()
         return kept
 
+    def box_fds(self) -> list[int]:
+        """Both ends of all boxes."""
+        return [fd for pair in (*self.boxes, *self.farms.values()) for fd in pair]
+
     def sheet_fd(self, key: int) -> int | None:
         """The sheet of a worker or of a nursery, as long as it is kept."""
         post = self.posts.get(key)
@@ -159,8 +165,9 @@ class NodeFds:
         caches = self.caches.values()
         for fd in (self.ledger_fd, self.wake_fd, *self.pulls.values(), *self.nurseries.values(), *caches):
             os.close(fd)
-        for fd in (fd for pair in self.boxes for fd in pair):
+        for fd in self.box_fds():
             os.close(fd)
+        self.farms.clear()
         self.caches.clear()
         self.boxes = ()
         self.pulls.clear()

@@ -65,7 +65,7 @@ def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
     Args: worker: that we are; 0: a nursery.
     """
     running = Running(settings, node.ledger_fd, node.master, node.started, worker)
-    running.boxes = Boxes(node.boxes)
+    running.boxes = Boxes(node.boxes, settings.farm, node.farms)
     running.caches = Caches(caches(settings), node.caches)
     lines = log.lines()
     if lines is not None:

@@ -15,6 +15,7 @@ from m2serve.apps.prepare import prepare, settle
 from m2serve.apps.uwsgi import install as uwsgi
 from m2serve.apps.uwsgi.module import loaded
 from m2serve.apps.uwsgi.mules import Boxes
+from m2serve.apps.uwsgi.mulework import work
 from m2serve.apps.uwsgi.running import Running
 from m2serve.config.caches import caches
 from m2serve.errors import AppLoadError, ExitCode
@@ -33,10 +34,11 @@ def run(settings: Settings, node: NodeFds, number: int, script: str) -> int:
     Args:
         number: from 1 on.
         script: a file, or ``module:function``, which is called without arguments; empty: the application is loaded, and
+            what its decorators ask for is done, then
             its ``uwsgi.mule_msg_hook`` gets messages, one after the other, for ever.
     """
     running = Running(settings, node.ledger_fd, node.master, node.started, mule=number)
-    running.boxes = Boxes(node.boxes)
+    running.boxes = Boxes(node.boxes, settings.farm, node.farms)
     running.caches = Caches(caches(settings), node.caches)
     uwsgi.install(running)
     try:
@@ -60,17 +62,13 @@ def run(settings: Settings, node: NodeFds, number: int, script: str) -> int:
 
 
 def _listen(running: Running) -> NoReturn:
+    for own in running.in_mule:
+        own()
     # Tests wait for this line.
     log.info("mule %d waits for messages", running.mule)
     while True:
-        message = running.boxes.receive(running.mule)
+        taken = running.boxes.take(running.mule)
         module = loaded()
         hook = None if module is None else module.__dict__.get("mule_msg_hook")
-        if hook is None:
-            log.warning("mule %d: a message of %d bytes, and no uwsgi.mule_msg_hook", running.mule, len(message or b""))
-            continue
-        try:
-            hook(message)
-        except Exception:
-            # the application's, whatever it raises: the next message comes all the same
-            log.exception("mule %d: uwsgi.mule_msg_hook failed", running.mule)
+        if taken is not None:
+            work(running, taken, hook)

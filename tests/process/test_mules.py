@@ -70,3 +70,40 @@ def test_messages_reach_mules(mongrel2: Mongrel2, start_server: Callable[..., Se
         for mule in (1, 2):
             hears(f"{mule} after-{number.name}")
     assert server.stop() == 0
+
+
+def test_farms_share_their_work(mongrel2: Mongrel2, start_server: Callable[..., Server], tmp_path: Path) -> None:
+    file = tmp_path / "heard"
+    options = ("--zeromq", mongrel2.pair, "--pythonpath", str(APPS), "--module", "farming", "-p", "2")
+    options += ("--mules", "4", "--farm", "jobs:2,3", "--farm", "reports:4", "--mule-harakiri", "3")
+    server = start_server(*options, environment={"HEARD": str(file)}).wait_ready(2)
+
+    def do(what: str, word: str) -> bytes:
+        return get(mongrel2.address, f"/?do={what}&say={word}", timeout=PATIENCE).body
+
+    def done() -> list[str]:
+        return file.read_text().split("\n")[:-1] if file.exists() else []
+
+    wait_until(lambda: "2 once True True None" in done(), PATIENCE, "what mule 2 does before it gets messages")
+    words = [f"w{number}" for number in range(20)]
+    for word in words:
+        assert do("job", word) == b"true"
+    wait_until(lambda: len([line for line in done() if " job " in line]) >= len(words), PATIENCE, "all of them")
+    jobs = [line.split() for line in done() if " job " in line]
+    assert sorted(word for _, _, word in jobs) == sorted(words)
+    assert {mule for mule, _, _ in jobs} <= {"2", "3"}
+
+    assert do("report", "r") == do("jobs", "j") == do("anybody", "a") == b"true"
+    wait_until(lambda: "4 report r" in done(), PATIENCE, "the loop of the farm of one")
+    wait_until(lambda: {"2 heard j", "3 heard j"} & set(done()), PATIENCE, "the hook")
+    everybody = {f"{number} anybody aa" for number in (1, 2, 3)}
+    wait_until(lambda: everybody & set(done()), PATIENCE, "a call that anybody may do")
+    assert do("nobody", "n") == b"false"
+    assert do("worker", "w") == b"null"
+
+    # at work for too long: killed, with what it was at in the log; its successor goes on
+    assert do("first", "stick") == do("first", "again") == b"true"
+    server.wait_log(r"farming\.py\", line \d+ in first", timeout=PATIENCE)
+    wait_until(lambda: "1 first again" in done(), PATIENCE, "its successor")
+    assert done().count("1 first stick") == 1
+    assert server.stop() == 0

@@ -8,6 +8,8 @@ import threading
 import types
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from m2serve.apps.uwsgi.mulework import MuleWork
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
@@ -23,13 +25,10 @@ _REFUSED = {
     "spool": "there is no spooler; use a task queue",
     "spoolforever": "there is no spooler; use a task queue",
     "spoolraw": "there is no spooler; use a task queue",
-    "mule": "use uwsgi.mule_msg and uwsgi.mule_msg_hook; mule = FILE runs a script",
     "muled": "use uwsgi.mule_msg and uwsgi.mule_msg_hook; mule = FILE runs a script",
-    "mulefunc": "use uwsgi.mule_msg and uwsgi.mule_msg_hook; mule = FILE runs a script",
     "mule_brain": "use uwsgi.mule_msg and uwsgi.mule_msg_hook; mule = FILE runs a script",
     "mule_brainloop": "use uwsgi.mule_msg and uwsgi.mule_msg_hook; mule = FILE runs a script",
     "mulemsg": "use uwsgi.mule_msg and uwsgi.mule_msg_hook; mule = FILE runs a script",
-    "mulemsg_loop": "use uwsgi.mule_msg and uwsgi.mule_msg_hook; mule = FILE runs a script",
     "filemon": "files are not watched; see the option touch-reload",
     "rpc": "there is no RPC",
     "erlang": "there is no Erlang node",
@@ -47,6 +46,9 @@ class UwsgiDecorators(types.ModuleType):
         self._running = running
         self._uwsgi = uwsgi
         self._numbers = itertools.count()
+        work = MuleWork(running)
+        for decorator in (work.mulefunc, work.mule, work.muleloop, work.mulemsg_loop, work.farm_loop):
+            setattr(self, decorator.__name__, decorator)
         for name, reason in _REFUSED.items():
             setattr(self, name, functools.partial(_refuse, name, reason))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import m2serve
 from m2serve.apps.uwsgi.clock import Entry
 from m2serve.apps.uwsgi.locks import USER_LOCKS
-from m2serve.apps.uwsgi.mules import LONGEST
+from m2serve.apps.uwsgi.messages import Messages, as_bytes
 from m2serve.apps.uwsgi.options import options
 from m2serve.apps.uwsgi.times import Cron, Every
 
@@ -40,8 +40,6 @@ _ONE_OF_THEM = re.compile("worker[1-9][0-9]{0,5}")
 
 _REASONS = {
     "spool": "there is no spooler; use a task queue",
-    "farm": "there are no farms; name a mule, or none",
-    "in_farm": "there are no farms; name a mule, or none",
     "queue": "there is no shared memory for applications",
     "sharedarea": "there is no shared memory for applications",
     "metric": "there are no metrics; see the option stats",
@@ -54,7 +52,7 @@ _REASONS = {
 }
 
 
-class Uwsgi(types.ModuleType):
+class Uwsgi(Messages, types.ModuleType):
     """What ``import uwsgi`` gives. Applications may assign ``post_fork_hook``, ``atexit`` and
     ``mule_msg_hook``.
 
@@ -64,7 +62,7 @@ class Uwsgi(types.ModuleType):
     """
 
     def __init__(self, running: Running) -> None:
-        super().__init__("uwsgi", "The server as an application sees it; m2serve's.")
+        types.ModuleType.__init__(self, "uwsgi", "The server as an application sees it; m2serve's.")
         self._running = running
         self._variables: dict[int, tuple[int, dict[str, bytes]]] = {}
         """By thread: the request they belong to, and the variables."""
@@ -195,30 +193,30 @@ class Uwsgi(types.ModuleType):
     def cache_get(self, key: str | bytes, name: str = "") -> bytes | None:
         """The value; None: there is none."""
         cache = self._cache(name)
-        return cache.get(_bytes(key)) if cache is not None else None
+        return cache.get(as_bytes(key)) if cache is not None else None
 
     def cache_set(self, key: str | bytes, value: str | bytes, expires: int = 0, name: str = "") -> bool | None:
         """Keep a value, unless there is one; None: there is, or it cannot be kept.
 
         Args: expires: in so many seconds; 0: as the cache has it.
         """
-        text, cache = _bytes(value), self._cache(name)
-        return (cache is not None and cache.store(_bytes(key), text, expires)) or None
+        text, cache = as_bytes(value), self._cache(name)
+        return (cache is not None and cache.store(as_bytes(key), text, expires)) or None
 
     def cache_update(self, key: str | bytes, value: str | bytes, expires: int = 0, name: str = "") -> bool | None:
         """Keep a value, in place of another if there is one; None: it cannot be kept."""
-        text, cache = _bytes(value), self._cache(name)
-        return (cache is not None and cache.store(_bytes(key), text, expires, overwrite=True)) or None
+        text, cache = as_bytes(value), self._cache(name)
+        return (cache is not None and cache.store(as_bytes(key), text, expires, overwrite=True)) or None
 
     def cache_del(self, key: str | bytes, name: str = "") -> bool | None:
         """None: there was none."""
         cache = self._cache(name)
-        return (cache is not None and cache.delete(_bytes(key))) or None
+        return (cache is not None and cache.delete(as_bytes(key))) or None
 
     def cache_exists(self, key: str | bytes, name: str = "") -> bool | None:
         """None: there is none."""
         cache = self._cache(name)
-        return (cache is not None and cache.exists(_bytes(key))) or None
+        return (cache is not None and cache.exists(as_bytes(key))) or None
 
     def cache_inc(self, key: str | bytes, by: int = 1, expires: int = 0, name: str = "") -> bool | None:
         """Add to a value, a number of eight bytes that begins with 0; `cache_num` tells it."""
@@ -239,7 +237,7 @@ class Uwsgi(types.ModuleType):
     def cache_num(self, key: str | bytes, name: str = "") -> int:
         """The number; 0: there is none."""
         cache = self._cache(name)
-        return cache.number(_bytes(key)) if cache is not None else 0
+        return cache.number(as_bytes(key)) if cache is not None else 0
 
     def cache_clear(self, name: str = "") -> bool | None:
         """Forget all items; None: there is no such cache."""
@@ -261,33 +259,7 @@ class Uwsgi(types.ModuleType):
 
     def _change(self, how: str, key: str | bytes, by: int, expires: int, name: str) -> bool | None:
         cache = self._cache(name)
-        return (cache is not None and cache.change(_bytes(key), how, by, expires)) or None
-
-    # --- mules ------------------------------------------------------------------------
-
-    def mule_msg(self, message: str | bytes, mule: int = 0) -> bool:
-        """Leave a message for a mule, or, 0, for whichever comes first; False: there is no such mule, or no room.
-
-        Raises: ValueError: there are no mules at all.
-        """
-        if not len(self._running.boxes):
-            raise ValueError("no mule configured")
-        if type(mule) is not int:
-            raise ValueError("invalid mule")
-        return self._running.boxes.send(_bytes(message), mule)
-
-    def mule_get_msg(
-        self, signals: bool = True, farms: bool = True, buffer_size: int = LONGEST, timeout: float = -1
-    ) -> bytes | None:
-        """In a mule, wait for a message; what is longer than *buffer_size* is cut. None: it took longer than *timeout*
-        seconds.
-
-        Raises: ValueError: this is no mule.
-        """
-        if not self._running.mule:
-            raise ValueError("you can receive mule messages only in a mule")
-        message = self._running.boxes.receive(self._running.mule, None if timeout < 0 else timeout)
-        return None if message is None else message[:buffer_size]
+        return (cache is not None and cache.change(as_bytes(key), how, by, expires)) or None
 
     # --- signals, timers --------------------------------------------------------------
 
@@ -371,11 +343,6 @@ class Uwsgi(types.ModuleType):
         last = self.__dict__.get("atexit")
         if last is not None:
             last()
-
-
-def _bytes(text: str | bytes) -> bytes:
-    # bytes(3) would be three zeros
-    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(memoryview(text))
 
 
 def _lock(number: int) -> int:

@@ -62,6 +62,10 @@ class Running:
     boxes: Boxes = field(default_factory=lambda: Boxes(()))
     locks: Locks = field(init=False)
     clock: Clock = field(init=False)
+    in_mule: list[Callable[[], object]] = field(default_factory=list)
+    """What decorators want each mule that has loaded the application to call; it may be meant for another one."""
+    functions: dict[str, Callable[..., object]] = field(default_factory=dict)
+    """What ``@mulefunc`` has collected, by names that are the same in all processes."""
     postfork: list[Callable[[], object]] = field(default_factory=list)
     """What ``@postfork`` has collected."""
 

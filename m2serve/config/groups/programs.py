@@ -8,6 +8,7 @@ from m2serve.config.crons import CronLine, KeyedCronLine, UniqueCronLine
 from m2serve.config.daemonlines import (
     ControlDaemonLine,
     DaemonLine,
+    Farm,
     KeyedDaemonLine,
     Mule,
     SmartDaemonLine,
@@ -50,6 +51,17 @@ class ProgramsGroup:
     )
     mules: int = option(
         0, "So many mules more, that load the application and wait for messages (uwsgi.mule_msg).", metavar="N"
+    )
+    farm: tuple[Farm, ...] = option(
+        (),
+        "Group of mules, by their numbers, that share messages (uwsgi.farm_msg): whichever comes first gets one.",
+        metavar="NAME:1,2,3",
+    )
+    mule_reload_mercy: Seconds | None = option(
+        None, "How long mules may take to leave; then they are killed. By default as reload-mercy."
+    )
+    mule_harakiri: Seconds = option(
+        Seconds(0), "Kill a mule that is at work on one message for so long, with its stacks in the log; 0 for never."
     )
     cron: tuple[CronLine, ...] = option(
         (),

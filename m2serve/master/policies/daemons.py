@@ -21,7 +21,7 @@ def decide(board: Board, now: Seconds) -> list[Action]:
         if slot.control and slot.died:
             return [Order(StopOrder(f"{slot.name} has ended, a control daemon", Seconds(now + board.mercy)))]
     return [
-        Stop(slot.child, slot.renew, Seconds(now + board.patience), reload=True)
+        Stop(slot.child, slot.renew, Seconds(now + slot.child.patience(board.patience)), reload=True)
         for slot in board.slots
         if slot.renew and slot.child is not None and slot.child.state is ChildState.READY
     ]

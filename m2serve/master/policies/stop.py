@@ -58,7 +58,11 @@ def decide(board: Board, now: Seconds) -> list[Action]:
         return actions + (_stop_all([dispatcher], stop, Seconds(now + stop.patience)) if not actions else [])
     if now < board.last_burial + LINGER:
         return []
-    return _stop_all(board.children, stop, Seconds(now + stop.patience))
+    return [
+        Stop(child, stop.reason, Seconds(now + (child.patience(stop.patience) if stop.patient else stop.patience)))
+        for child in board.children
+        if child.state in _BEFORE_STOP
+    ]
 
 
 def next_due(board: Board) -> Seconds | None:

@@ -138,20 +138,18 @@ def lines(text: str) -> Iterator[str]:
 
 
 def test_one_line_for_each_and_none_for_what_is_not_asked() -> None:
-    text = "farm = jobs\nhttp-processes = 4\ngevent = 100\nmax-requests = 0\nhttp-auto-chunked = false\nlog-master\n"
+    text = "queue = 100\nhttp-processes = 4\ngevent = 100\nmax-requests = 0\nhttp-auto-chunked = false\nlog-master\n"
     assert list(lines(text)) == [
         "a.ini:5: http-processes = 4: changes nothing: workers speak HTTP themselves, without a router",
         "a.ini:9: log-master =: changes nothing: all processes share one log",
-        "a.ini:4: farm = jobs: not in this version: messages are for one mule, or for whichever comes first",
+        "a.ini:4: queue = 100: not in this version: the module uwsgi has no shared memory here",
         "a.ini:6: gevent = 100: has no meaning here: requests run in threads; set threads",
     ]
 
 
 def test_under_strict_only_what_is_missing_is_a_mistake() -> None:
-    found = examined("farm = jobs\nlisten = 1024\ngevent = 100\n", "--strict")
-    assert found.problems == (
-        "a.ini:4: farm = jobs: not in this version: messages are for one mule, or for whichever comes first",
-    )
+    found = examined("queue = 100\nlisten = 1024\ngevent = 100\n", "--strict")
+    assert found.problems == ("a.ini:4: queue = 100: not in this version: the module uwsgi has no shared memory here",)
     assert len(found.settings.warnings) == 1
 
 
@@ -169,5 +167,5 @@ def test_switches_of_the_command_line_mean_nothing_in_a_file() -> None:
 def test_a_rare_option_may_be_a_placeholder() -> None:
     assert list(lines("mode = prod\nenv = MODE=%(mode)\n")) == []
     assert list(lines("mode = prod\n")) == ["a.ini:4: mode = prod: has no meaning here: m2serve does not do this"]
-    (line,) = lines("farm = jobs\nenv = FARM=%(farm)\n")
-    assert "messages are for one mule" in line
+    (line,) = lines("queue = 100\nenv = QUEUE=%(queue)\n")
+    assert "no shared memory" in line

@@ -23,7 +23,7 @@ queue-timeout = 250ms
 request-buffer = 32M
 mount = /a=b
 need-app
-farm = jobs
+queue = 100
 single-interpreter = false
 print = started with %(processes)
 """
@@ -49,7 +49,7 @@ def test_the_report_says_what_was_ignored_and_whether_it_would_start() -> None:
     report = check_report(examine(["a.ini"], {}, world(TEXT), "/srv"))
     assert "; printed at the start: 1\n;   started with 3\n" in report
     assert "; ignored, and nothing is lost: 1\n;   a.ini:14: single-interpreter = false: changes nothing" in report
-    assert "; warnings: 1\n;   a.ini:13: farm = jobs: not in this version" in report
+    assert "; warnings: 1\n;   a.ini:13: queue = 100: not in this version" in report
     assert report.endswith("; m2serve would start\n")
 
 

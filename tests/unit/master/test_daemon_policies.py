@@ -15,7 +15,7 @@ from m2serve.master.actions import Order, Stop
 from m2serve.master.board import Slot, StopOrder
 from m2serve.master.child import ChildKind, ChildState
 from m2serve.master.daemons import DaemonTouch
-from m2serve.master.policies import boot, daemons, respawn
+from m2serve.master.policies import boot, daemons, respawn, stop
 from m2serve.master.programs import Program, Smart, attached, mules, smart
 from m2serve.master.smart import SmartDaemons, Step, Watch, living
 
@@ -48,6 +48,19 @@ def test_one_that_is_to_begin_anew_is_told_once():
     assert daemons.decide(make.board, NOW) == [Stop(slot.child, "reload", Seconds(NOW + 5), reload=True)]
     slot.child.move(ChildState.STOPPING, "reload")
     assert daemons.decide(make.board, NOW) == []
+
+
+def test_mules_have_a_mercy_of_their_own():
+    make = Maker()
+    make.board.patience = Seconds(60.0)
+    (mule,) = mules(Settings(mule=(Mule("a.py"),), mule_reload_mercy=Seconds(5.0)))
+    slot = daemon(make)
+    slot.child.program, slot.renew = mule, "reload"
+    assert daemons.decide(make.board, NOW) == [Stop(slot.child, "reload", Seconds(NOW + 5), reload=True)]
+    make.board.stop = StopOrder("TERM", Seconds(NOW + 60), patience=Seconds(60.0), patient=True)
+    assert stop.decide(make.board, NOW) == [Stop(slot.child, "TERM", Seconds(NOW + 5))]
+    make.board.stop = StopOrder("INT", Seconds(NOW + 1), patience=Seconds(1.0))
+    assert stop.decide(make.board, NOW) == [Stop(slot.child, "INT", Seconds(NOW + 1))]
 
 
 def test_ours_do_not_wait_for_it():

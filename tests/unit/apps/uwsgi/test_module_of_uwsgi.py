@@ -303,7 +303,7 @@ def test_decorators(node: Node, uwsgi: Any) -> None:
     assert all(uwsgi.signal_registered(number) for number in (0, 1, 40, 41))
     uwsgi.begin()
     assert ticked.wait(10)
-    for name in ("spool", "mulefunc", "filemon"):
+    for name in ("spool", "muled", "filemon"):
         with pytest.raises(NotImplementedError, match=f"@{name}: "):
             getattr(decorators, name)(tick)
 
