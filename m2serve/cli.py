@@ -28,7 +28,7 @@ from m2serve.mongrel2 import doctor
 from m2serve.observe import log, shape
 from m2serve.observe.sinks import sink
 from m2serve.plugin import loader
-from m2serve.system import activation, privileges, rlimits
+from m2serve.system import activation, fds, privileges, rlimits
 from m2serve.system.background import VASSAL, Launch, enter
 from m2serve.system.start import Start
 from m2serve.worker import main as worker
@@ -76,6 +76,8 @@ def main(argv: Sequence[str]) -> int:
             launch = _leave_terminal(settings)
         _open_log(settings, rights, left)
         rlimits.apply(settings)
+        if not settings.honour_stdin:
+            fds.leave_standard_input()  # the files of settings may have come from there
         hooks = _set_up(settings)
     except ConfigError as error:
         if launch:

@@ -43,7 +43,7 @@ _QUESTIONS = """
 _TOOLS = """
     get extract print-sym print-symbol build-plugin binary-append-data connect-and-read check-mount check-mountpoint
     mount-check mountpoint-check file-write test mode pyrun py-sharedarea flock2 flock-wait2 dlopen binsh signal st
-    check-cache daemons-honour-stdin post-pymodule-alias heartbeat
+    check-cache post-pymodule-alias heartbeat
 """
 _ADDITIONS = """
     immediate-uid immediate-gid limit-nproc force-cwd privileged-binary-patch unprivileged-binary-patch

@@ -55,7 +55,6 @@ PROCESSES = (
     _elsewhere("drop-after-apps", "", "applications are loaded as uid; let this user read what they need"),
     _needless("drop-after-init", "", "the user changes when all is made that root has to make"),
     _needless("reload-os-env", "", "nothing of ours changes the environment beside os.environ"),
-    _needless("honour-stdin", "", "workers have the standard input that m2serve was started with"),
     _needless("forkbomb-delay", "SECONDS", "workers that die early are started again ever more slowly"),
     _needless("check-interval master-cycle", "SECONDS", "the master wakes when something happens"),
     _needless("py-call-osafterfork py-call-uwsgi-fork-hooks", "", "Python's hooks after a fork always run"),

@@ -60,6 +60,8 @@ class Program:
     """A file whose change starts it anew."""
     stdin: bytes = b""
     """What it reads from its standard input."""
+    our_stdin: bool = False
+    """It has the server's; else there is nothing to read, or what *stdin* says."""
     level: Callable[[str], tuple[int, str]] = _as_information
     """How severe a line of its output is, and what of it is logged."""
 
@@ -139,6 +141,7 @@ def _program(settings: Settings, name: str, line: DaemonLine) -> Program:
         longest_pause=Seconds(float(line.longest_pause)) if line.longest_pause else LONGEST_DELAY,
         control=line.control,
         touch=line.touch,
+        our_stdin=settings.daemons_honour_stdin,
     )
 
 

@@ -118,7 +118,10 @@ class Spawner:
             signals.reset_for_exec()
             # Out of our terminal's group: it must outlive a Ctrl-C, to deliver the answers of the workers.
             os.setsid()
-            os.dup2(_holding(program.stdin) if program.stdin else os.open(os.devnull, os.O_RDONLY), 0)
+            if program.stdin:
+                os.dup2(_holding(program.stdin), 0)
+            elif not program.our_stdin:
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(writer, 1)
             os.dup2(writer, 2)
             keep_only(kept)
@@ -184,7 +187,8 @@ class Spawner:
             os.setsid()
             if os.fork() != 0:
                 os._exit(ExitCode.OK)
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            if not smart.program.our_stdin:
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             keep_only(())
             (smart.program.rights or self.rights).assume()
             if smart.foreground:

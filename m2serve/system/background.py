@@ -8,6 +8,7 @@ import sys
 from typing import NoReturn
 
 from m2serve.errors import ExitCode
+from m2serve.system.fds import leave_standard_input
 
 VASSAL = "M2SERVE_VASSAL"
 """In the environment of a vassal: its emperor waits for this very process, so it stays where it is."""
@@ -64,10 +65,7 @@ def enter() -> Launch:
     if os.fork() != 0:
         os._exit(ExitCode.OK)
     os.close(reader)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    if null != 0:
-        os.close(null)
+    leave_standard_input()
     return Launch(writer)
 
 

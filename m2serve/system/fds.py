@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import resource
+import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +30,25 @@ def _is_open(fd: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def leave_standard_input() -> None:
+    """Put /dev/null in its place, or, in a root directory without it, what has ended, too; unless it is a socket,
+    which somebody may have left us to serve there.
+    """
+    with contextlib.suppress(OSError):  # closed: nothing is there to be kept
+        if stat.S_ISSOCK(os.fstat(0).st_mode):
+            return
+    try:
+        null = os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        null, writer = os.pipe()
+        os.close(writer)
+    if null == 0:
+        os.set_inheritable(0, True)
+    else:
+        os.dup2(null, 0)
+        os.close(null)
 
 
 def keep_only(kept: Iterable[int]) -> list[int]:

@@ -192,3 +192,46 @@ def test_mules(mongrel2: Mongrel2, run: Callable[..., Server], ours: Path) -> No
     assert get(mongrel2.address).status == 200
     assert server.stop(LONG) == 0
     assert not any(map(lives, last))
+
+
+NULL = os.devnull
+
+
+@pytest.mark.parametrize(
+    ("options", "ours", "theirs"),
+    [
+        ((), NULL, NULL),
+        (("--honour-stdin",), "pipe", NULL),
+        (("--honour-stdin", "--daemons-honour-stdin"), "pipe", "pipe"),
+    ],
+    ids=["none", "ours", "theirs"],
+)
+def test_standard_input(
+    mongrel2: Mongrel2,
+    start_server: Callable[..., Server],
+    tmp_path: Path,
+    options: tuple[str, ...],
+    ours: str,
+    theirs: str,
+) -> None:
+    file = tmp_path / "pid"
+    reader, writer = os.pipe()
+    args = ("--zeromq", mongrel2.pair, "--pythonpath", str(APPS), "--module", "probe", "--mule", f"{APPS}/waiting.py")
+    server = start_server(*args, "--attach-daemon", f"echo $$ >{file}; exec sleep 1000", *options, stdin=reader)
+    os.close(reader)
+    try:
+        server.wait_ready(timeout=LONG)
+        wait_until(lambda: {"worker 1", "dispatcher", "mule 1"} <= set(server.pids()), LONG, "all have begun")
+        wait_until(lambda: pid_in(file), LONG, "the daemon runs")
+        for name, pid in {"master": server.pid, "daemon": pid_in(file), **server.pids()}.items():
+            expected = theirs if name == "daemon" else ours
+            wait_until(lambda pid=pid, expected=expected: reads(pid).startswith(expected), LONG, f"{name}: {expected}")
+        assert get(mongrel2.address).text == "hello\n"
+        assert server.stop() == 0
+    finally:
+        os.close(writer)
+
+
+def reads(pid: int) -> str:
+    """What its standard input is."""
+    return os.readlink(f"/proc/{pid}/fd/0")

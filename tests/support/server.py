@@ -42,6 +42,7 @@ class Server:
         environment: variables besides ours.
         user: number of the user and group it runs as.
         program: what Python runs, and its first arguments.
+        stdin: a descriptor.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Server:
         cwd: Path | None = None,
         user: int | None = None,
         program: tuple[str, ...] = ("-m", "m2serve"),
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         self.args = args
         self.log_path = directory / "m2serve.log"
@@ -68,7 +70,7 @@ class Server:
             self.process = subprocess.Popen(
                 [sys.executable, *program, *args],
                 cwd=cwd or directory,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
                 env={

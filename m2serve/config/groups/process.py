@@ -24,6 +24,7 @@ class ProcessGroup:
         "connections by then, which is otherwise seen and avoided.",
     )
     need_app: bool = option(False, "Stop with exit code 22 when the application cannot be loaded.")
+    honour_stdin: bool = option(False, "Keep the standard input of the start; else it is /dev/null.")
     worker_reload_mercy: Seconds = option(
         Seconds(60), "How long a worker may finish its requests on stop or reload; then it is killed."
     )

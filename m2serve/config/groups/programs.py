@@ -43,6 +43,9 @@ class ProgramsGroup:
     smart_attach_daemon2: tuple[SmartForegroundLine, ...] = option(
         (), "The same for a command that stays in the foreground.", metavar="PIDFILE COMMAND"
     )
+    daemons_honour_stdin: bool = option(
+        False, "Attached daemons have the standard input of the server (see honour-stdin); else it is /dev/null."
+    )
     mule: tuple[Mule, ...] = option(
         (),
         "Keep this script running as long as the server, in a process with the application's environment; true for one "

@@ -1,0 +1,6 @@
+"""A mule that does nothing."""
+
+import time
+
+while True:
+    time.sleep(1000)
