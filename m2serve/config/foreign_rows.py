@@ -109,7 +109,7 @@ SERVICES = (
     _missing("queue sharedarea", "N", "the module uwsgi has no shared memory here"),
     _needless("locks", "N", "uwsgi.lock has 256 locks"),
     _elsewhere("cgroup unshare namespace namespaces cap pivot_root jail ns-net", "VALUE", _ISOLATION),
-    _elsewhere("flock flock-wait resolve declare-option declare-option2", "VALUE", "m2serve does not do this"),
+    _elsewhere("flock flock-wait resolve", "VALUE", "m2serve does not do this"),
     _elsewhere("inject-before inject-after fallback-config", "FILE", "name the files in order on the command line"),
     _family(
         "php rack rb ruby rvm gem psgi perl plack lua jvm clojure cgi mono go gccgo v8 pypy symcall xslt",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from m2serve.config.blocks import Block, Openers, opens
+from m2serve.config.custom import DECLARE, DECLARE_IN_PLACE, MAX_DEPTH, Custom
 from m2serve.config.entry import Entry
 from m2serve.config.formats import ini, json, toml, yaml
 from m2serve.config.magic import file_magic, first_file_magic
@@ -48,10 +49,12 @@ _FORMATS: Mapping[str, Callable[[str, Collection[str]], Content]] = {
 class Findings:
     """What the sources held, in the order in which it counts, and what was wrong with them.
 
-    ``prints`` are lines for the log.
+    ``prints`` are lines for the log. ``early`` is what options of ``declare-option`` have set, until it is put in front
+    of the rest.
     """
 
     entries: list[Entry] = field(default_factory=list)
+    early: list[Entry] = field(default_factory=list)
     prints: list[Entry] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -92,6 +95,7 @@ class Reader:
         env: for conditions.
         machine: the one-letter variables that do not depend on a file.
         expander: gets every key that is read.
+        is_option: whether an option has that name.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class Reader:
         env: Mapping[str, str],
         machine: Mapping[str, str],
         expander: Expander,
+        is_option: Callable[[str], bool],
     ) -> None:
         self._outside = outside
         self._directory = directory
@@ -110,6 +115,10 @@ class Reader:
         self._expander = expander
         self._openers = Openers(outside, directory, env, expander, machine.get("h", ""))
         self._inherited: list[tuple[Entry, tuple[str, ...]]] = []
+        self._is_option = is_option
+        self._customs: dict[str, Custom] = {}
+        self._waiting: dict[int, _Source] = {}
+        """Those that may be options which are declared further down, by their place among the entries."""
         self.findings = Findings()
 
     def take(self, entries: Iterable[Entry]) -> None:
@@ -118,11 +127,22 @@ class Reader:
         for entry in entries:
             self._line(entry, source)
 
-    def inherit(self) -> None:
-        """Read the files named with ``inherit``: they come last, so that their values replace others."""
+    def finish(self) -> None:
+        """Read the files named with ``inherit``: they come last, so that their values replace others. Then see to what
+        was used before it was declared."""
         while self._inherited:
             entry, including = self._inherited.pop(0)
             self._include(entry, including)
+        written, self.findings.entries = self.findings.entries, []
+        waiting, self._waiting = self._waiting, {}
+        for place, entry in enumerate(written):
+            custom = self._customs.get(entry.key) if place in waiting else None
+            if custom is not None and custom.early:
+                self._mean(custom, entry, waiting[place])
+            else:
+                self.findings.entries.append(entry)
+        self.findings.entries[:0] = self.findings.early
+        self.findings.early = []
 
     def _include(self, entry: Entry, including: tuple[str, ...]) -> None:
         try:
@@ -218,9 +238,10 @@ class Reader:
         self.findings.warnings.append(f"{entry}: works as in uWSGI 2.1; 2.0 takes both branches")
         source.block = Block(block.opener, block.other)
 
-    def _take(self, entry: Entry, source: _Source) -> None:
-        if len(self.findings.entries) >= _MAX_ENTRIES:
-            if len(self.findings.entries) == _MAX_ENTRIES and not self.findings.problems:
+    def _take(self, entry: Entry, source: _Source, depth: int = 0, into: list[Entry] | None = None) -> None:
+        """Take a setting. Args: into: instead of the other entries; depth: of options that were declared."""
+        if len(self.findings.entries) + len(self.findings.early) >= _MAX_ENTRIES:
+            if not self.findings.problems:
                 self.findings.problems.append(f"{entry}: expected at most {_MAX_ENTRIES} settings")
         elif entry.key in FORMAT_OF_KEY:
             self._include(entry, source.including)
@@ -232,10 +253,52 @@ class Reader:
             self.findings.prints.append(entry)
         elif entry.key == EXIT:
             self.findings.problems.append(f"{entry}: the file itself ends the start here")
+        elif entry.key in (DECLARE, DECLARE_IN_PLACE):
+            self._declare(entry)
         else:
             defined = defining(entry)
-            self._expander.define(defined)
-            self.findings.entries.append(defined)
+            custom = None if defined.placeholder else self._customs.get(defined.key)
+            if custom is not None:
+                early = self.findings.early if custom.early and not depth else into
+                self._mean(custom, defined, source, depth, early)
+                return
+            if not depth or defined is not entry:  # as in uWSGI what an option stands for is no name for others
+                self._expander.define(defined)
+            if not depth and not defined.placeholder and not self._is_option(defined.key):
+                self._waiting[len(self.findings.entries)] = source
+            (self.findings.entries if into is None else into).append(defined)
+
+    def _declare(self, entry: Entry) -> None:
+        try:
+            custom = Custom.declared(entry)
+        except ConfigError as error:
+            self.findings.problems.append(f"{entry}: {error}")
+            return
+        if custom.rest:
+            text = f"ends before {custom.rest!r}, as in uWSGI: expected KEY=VALUE"
+            self.findings.warnings.append(f"{entry}: {text}")
+        if self._is_option(custom.name) or custom.name in self._customs:
+            self.findings.warnings.append(f"{entry}: changes nothing: there is an option {custom.name} already")
+        else:
+            self._customs[custom.name] = custom
+
+    def _mean(
+        self, custom: Custom, entry: Entry, source: _Source, depth: int = 0, into: list[Entry] | None = None
+    ) -> None:
+        """Take what a declared option stands for."""
+        named = replace(entry, placeholder=True)
+        self._expander.define(named)
+        self.findings.entries.append(named)
+        try:
+            if depth >= MAX_DEPTH:
+                raise ConfigError("the options that it stands for stand for each other")
+            for key, value in custom.means(entry.value):
+                self._expander.refer(value)
+                self._take(replace(entry, key=key, value=value), source, depth + 1, into)
+        except ConfigError as error:
+            problem = f"{entry}: {error}"
+            if problem not in self.findings.problems:
+                self.findings.problems.append(problem)
 
     def _ini_paste(self, entry: Entry, source: _Source) -> None:
         """Read the file, unless we are in it, and keep the option, which names it for PasteDeploy."""

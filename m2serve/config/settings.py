@@ -152,13 +152,13 @@ class _Read:
 def _read(argv: Sequence[str], env: Mapping[str, str], outside: Outside, directory: str, table: Table) -> _Read:
     line = cli.parse(argv, table)
     expander = Expander(env, partial(outside.fetch, directory=directory))
-    reader = Reader(outside, directory, env, machine_magic(directory), expander)
+    reader = Reader(outside, directory, env, machine_magic(directory), expander, table.is_option)
     # A name means its first definition: the command line's come before those of any file.
     for entry in line.entries:
         if entry.key not in GRAMMAR or entry.key in SET or entry.key in SET_PLACEHOLDER:
             expander.define(defining(entry))
     reader.take([*environment.entries(env, table), *line.entries])
-    reader.inherit()
+    reader.finish()
     found = reader.findings
     builder = Builder(expander, table)
     builder.problems += [*line.problems, *found.problems]

@@ -11,7 +11,7 @@ from m2serve.config.foreign import Foreign, index
 from m2serve.config.foreign_rows import MEANT, ROWS
 from m2serve.config.groups.every import EveryGroup
 from m2serve.config.option import Kind, declaration, kind_of
-from m2serve.config.words import CONDITIONS, GRAMMAR, LETTERS
+from m2serve.config.words import CLOSERS, CONDITIONS, GRAMMAR, LETTERS, OLD_CONDITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -102,6 +102,12 @@ class Table:
         """The row about an option of uWSGI's with this value, if we know it."""
         rows = (*self._foreign_by_name.get(key, ()), *self._families) if len(key) > 1 else ()
         return next((row for row in rows if row.is_about(key, text)), None)
+
+    def is_option(self, key: str) -> bool:
+        """Whether this is the name of an option, here or in uWSGI, or a word of the grammar."""
+        words = (GRAMMAR, CONDITIONS, CLOSERS, OLD_CONDITIONS, self._foreign_by_name)
+        families = (row.names for row in self._families)
+        return self.lookup(key) is not None or any(key in known for known in (*words, *families))
 
     def metavar(self, name: str) -> str | None:
         """What follows a long name on the command line: empty for a flag, None when the name is unknown."""

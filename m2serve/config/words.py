@@ -75,6 +75,12 @@ GRAMMAR: Mapping[str, Word] = MappingProxyType(
         "set": Word("KEY=VALUE", "Set an option, or define a name for %(name)."),
         "set-placeholder": Word("NAME=VALUE", "Define a name for %(name), which is no option."),
         "set-ph": Word("NAME=VALUE", "The same as set-placeholder."),
+        "declare-option": Word(
+            "NAME=KEY=VALUE;...",
+            "Make an option that stands for others, with $1, $2 ... for the words of its value. What they say counts "
+            "before all that is said elsewhere.",
+        ),
+        "declare-option2": Word("NAME=KEY=VALUE;...", "The same; what they say counts where the option stands."),
         "print": Word("TEXT", "Write a line to the log at the start."),
         "iprint": Word("TEXT", "The same as print."),
         "exit": Word("", "Refuse to start; for the inside of a block.", shell=False),

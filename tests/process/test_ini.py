@@ -33,6 +33,8 @@ http-processes = 4
 gevent = 100
 set-ph = processes_too = 1
 processes = %(processes_too)
+declare-option2 = site-of=mount=/$1=$2;env=SITE_OF_$1=%(stage) %n
+site-of = cellar %(site)
 [unused]
 processes = none
 """
@@ -61,6 +63,9 @@ def test_a_file_with_everything_serves(mongrel2: Mongrel2, start_server: Callabl
         environ = json.loads(get(mongrel2.address, f"/{site}/env").body)
         assert environ["SCRIPT_NAME"] == f"/{site}"
         assert environ["os.environ"]["STAGE_OF_SITE"] == "test of app"
+    environ = json.loads(get(mongrel2.address, "/cellar/env").body)
+    assert environ["SCRIPT_NAME"] == "/cellar"
+    assert environ["os.environ"]["SITE_OF_cellar"] == "test app"
     assert get(mongrel2.address, "/").status == 404
     for pattern in WARNED:
         server.wait_log(pattern)

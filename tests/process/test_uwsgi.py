@@ -134,6 +134,32 @@ def test_uwsgi_reads_the_same(name: str, directory: Path) -> None:
     assert without_differences(name, ours, 1) == without_differences(name, theirs, 0)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "declare-option = x=@=[$0|$1|$2|$11]\nx =  a   b",
+        "declare-option2 = x=@=one $1;;@=$1=$2;junk;@=after\nx = a b\nx",
+        "x = early\n@ = between\ndeclare-option = x=@=$1\nx = late\n@ = last",
+        "x = early\n@ = between\ndeclare-option2 = x=@=$1\nx = late\n@ = last",
+        "declare-option = x=y=$1;@=$2\ndeclare-option = y=@=y $1\nx = a b",
+        "declare-option = x=@=1\ndeclare-option = x=@=2\nx = a",
+        "declare-option2 = x=@=$1\nx = %(k)\nk = 7",
+    ],
+)
+def test_declared_options_mean_the_same(text: str, tmp_path: Path) -> None:
+    """What uWSGI prints in the order in which things count is a setting for us."""
+    (tmp_path / "a.ini").write_text("[uwsgi]\n" + text.replace("@", "print") + "\nprint = end of it\n")
+    done = subprocess.run(
+        [str(UWSGI), "--ini", "a.ini", "--no-server"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    theirs = done.stdout.split("end of it")[0].rstrip("\n").split("\n")
+    (tmp_path / "a.ini").write_text("[uwsgi]\n" + text.replace("@", "note"))
+    ours = [value for key, value in examine(["a.ini"], {}, Outside(), str(tmp_path)).given if key == "note"]
+    assert ours
+    assert theirs[-len(ours) :] == ours
+
+
 def test_every_option_of_uwsgi_is_known() -> None:
     names = set(re.findall(r"^\s+(?:-\w\|)?--([a-z0-9_-]+)", output_of("--help"), re.MULTILINE))
     assert len(names) > 600

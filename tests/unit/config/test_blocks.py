@@ -8,6 +8,7 @@ from m2serve.config.entry import COMMAND_LINE, Entry
 from m2serve.config.expander import Expander
 from m2serve.config.outside import Outside
 from m2serve.config.reader import Reader
+from m2serve.config.table import TABLE
 from m2serve.errors import ConfigError
 
 FILES = {"/srv/words": "one\ntwo three\n", "/srv/inc.ini": "[uwsgi]\ninside = %(_)!\n"}
@@ -31,7 +32,7 @@ def reading(text: str, **env: str) -> tuple[Reader, Expander]:
         inode=lambda path: 1,
     )
     expander = Expander(env, lambda source: world.fetch(source, "/srv"))
-    reader = Reader(world, "/srv", env, {"h": "web1"}, expander)
+    reader = Reader(world, "/srv", env, {"h": "web1"}, expander, TABLE.is_option)
     reader.take([Entry("include", "a.ini", COMMAND_LINE)])
     return reader, expander
 

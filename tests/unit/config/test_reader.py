@@ -10,6 +10,7 @@ from m2serve.config.entry import COMMAND_LINE, Entry
 from m2serve.config.expander import Expander
 from m2serve.config.outside import Outside
 from m2serve.config.reader import Reader, split_section
+from m2serve.config.table import TABLE
 
 
 def read(name: str = "a.ini", *, env: dict[str, str] | None = None, **files: str) -> Reader:
@@ -26,9 +27,9 @@ def read(name: str = "a.ini", *, env: dict[str, str] | None = None, **files: str
 
 def reading(name: str, world: Outside, env: dict[str, str]) -> Reader:
     expander = Expander(env, lambda source: world.fetch(source, "/srv"))
-    reader = Reader(world, "/srv", env, {"k": "8", "h": "web1"}, expander)
+    reader = Reader(world, "/srv", env, {"k": "8", "h": "web1"}, expander, TABLE.is_option)
     reader.take([Entry("include", name, COMMAND_LINE)])
-    reader.inherit()
+    reader.finish()
     return reader
 
 

@@ -266,7 +266,8 @@ def test_settings_cannot_be_changed() -> None:
         Settings().processes = 2  # type: ignore[misc]
 
 
-WORDS = [option.name for option in OPTIONS] + [row.name for row in FOREIGN] + [*GRAMMAR, *CONDITIONS, "end", "x", "y"]
+WORDS = [option.name for option in OPTIONS] + [row.name for row in FOREIGN] + [*GRAMMAR, *CONDITIONS]
+WORDS += ["end", *["x", "y", "declare-option", "declare-option2"] * 9]
 NAMES = st.sampled_from(WORDS)
 PIECES = [
     "%(x)",
@@ -282,6 +283,8 @@ PIECES = [
     "a=b",
     "app.ini",
     "1 ; c",
+    "x=y=$1;x=%(x) $2;;vacuum",
+    "y=x=$1$1",
     PAIR,
 ]
 VALUES = st.one_of(st.text(), st.sampled_from(PIECES), st.lists(st.sampled_from(PIECES)).map(" ".join))
