@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import time
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -110,11 +111,17 @@ class ZeromqTarget(_Driven):
     driver = "zeromq"
 
 
-ENCODERS = ("prefix", "suffix", "nl", "format", "json")
+ENCODERS = ("prefix", "suffix", "nl", "format", "json", "gzip", "compress", "msgpack")
+BINARY = frozenset({"gzip", "compress", "msgpack"})
+"""Those that make no text."""
 _TEMPLATES = frozenset({"format", "json"})
 _FIELD = re.compile(r"\$\{([^{}]*)\}")
 FIELDS = ("msg", "msgnl", "unix", "micros", "text", "level", "logger", "pid")
 """What may stand between ``${`` and ``}``, ``strftime:FORMAT`` apart. The first four are uWSGI's."""
+ITEMS = (*FIELDS, "msgbin", "msgbinnl", "nil", "true", "false")
+"""Of msgpack; besides ``strftime:FORMAT``, ``str:TEXT``, ``bin:TEXT``, and those with a number."""
+_NUMBERED = {"map": 1 << 32, "array": 1 << 32, "int": 1 << 63}
+_NUMBER = re.compile(r"(-?)[0-9]{1,19}")
 
 
 class LogEncoder(NamedTuple):
@@ -145,6 +152,9 @@ class LogEncoder(NamedTuple):
                 if field not in FIELDS and not field.startswith("strftime:"):
                     known = ", ".join(f"${{{name}}}" for name in FIELDS)
                     raise ConfigError(f"${{{field}}}: expected one of {known}, ${{strftime:FORMAT}}")
+        if kind == "msgpack":
+            for item in argument.split("|"):
+                _check_item(item)
         return cls(kind, argument, target)
 
     def parts(self) -> list[str]:
@@ -154,6 +164,23 @@ class LogEncoder(NamedTuple):
     def __str__(self) -> str:
         head = f"{self.kind}:{self.target}" if self.target else self.kind
         return f"{head} {self.argument}" if self.argument else head
+
+
+def _check_item(item: str) -> None:
+    """Raises: ConfigError: it is none of msgpack's."""
+    name, colon, value = item.partition(":")
+    if name in _NUMBERED:
+        match = _NUMBER.fullmatch(value)
+        if match is None or not int(value) < _NUMBERED[name] or (match[1] and name != "int"):
+            raise ConfigError(f"{item}: expected a whole number behind {name}:")
+    elif name == "float":
+        try:
+            struct.pack(">f", float(value))
+        except (ValueError, OverflowError) as error:
+            raise ConfigError(f"{item}: expected a number behind float:") from error
+    elif not (colon and name in ("str", "bin", "strftime")) and item not in ITEMS:
+        known = ", ".join([*(f"{one}:N" for one in (*_NUMBERED, "float")), "str:TEXT", "bin:TEXT", *ITEMS])
+        raise ConfigError(f"{item!r}: expected items of msgpack with | between them: {known}, strftime:FORMAT")
 
 
 class LogDate(str):

@@ -1,14 +1,18 @@
 """Other forms for lines of the log: uWSGI's encoders.
 
 An encoder gets what the one before it made, the first one the line as it is without any. ``json`` is ``format`` that
-escapes the values, so that they can stand between quotes.
+escapes the values, so that they can stand between quotes. What ``gzip`` and ``compress`` make of one line is whole in
+itself; behind each other they are what gunzip takes, too.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, NamedTuple
+import zlib
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from m2serve.observe import msgpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +39,12 @@ class Said(NamedTuple):
         return cls(line, line.rstrip(b"\r\n"), "INFO", logger, pid, time.time())
 
 
+class Exact(bytes):
+    """What is no text: no newline may be added or taken away."""
+
+    __slots__ = ()
+
+
 def encoded(encoders: Sequence[Encoder], said: Said) -> bytes:
     """What is left of a line when it has gone through some encoders."""
     made = said.line
@@ -52,6 +62,13 @@ def compiled(encoder: LogEncoder) -> Encoder:
         return lambda said, made: made + argument
     if encoder.kind == "nl":
         return lambda said, made: made + b"\n"
+    if encoder.kind == "gzip":
+        return lambda said, made: _deflated(made, _GZIP)
+    if encoder.kind == "compress":
+        return lambda said, made: zlib.compress(made)
+    if encoder.kind == "msgpack":
+        items = [_item(text) for text in encoder.argument.split("|")]
+        return lambda said, made: b"".join([item(said, made) for item in items])
     escape = _as_json if encoder.kind == "json" else _as_it_is
     parts = [
         _field(text, escape) if number % 2 else _literal(text) for number, text in enumerate(encoder.parts()) if text
@@ -73,6 +90,41 @@ def _field(name: str, escape: Callable[[bytes], bytes]) -> Encoder:
     if name == "msgnl":
         return lambda said, made: escape(made)
     return _FACTS[name] if name in _FACTS else lambda said, made: escape(_TEXTS[name](said))
+
+
+def _item(text: str) -> Encoder:
+    """One of msgpack's, as the settings have checked it."""
+    name, _, argument = text.partition(":")
+    if name in _CONSTANTS:
+        constant = _CONSTANTS[name](argument)
+        return lambda said, made: constant
+    if name in ("msgbin", "msgbinnl"):
+        value = _field(name.replace("bin", ""), _as_it_is)
+        return lambda said, made: msgpack.binary(value(said, made))
+    field = _field(text, _as_it_is)
+    if text in _FACTS:
+        return lambda said, made: msgpack.integer(int(field(said, made)))
+    return lambda said, made: msgpack.text(field(said, made))
+
+
+_CONSTANTS: Final[dict[str, Callable[[str], bytes]]] = {
+    "map": lambda argument: msgpack.map_of(int(argument)),
+    "array": lambda argument: msgpack.array_of(int(argument)),
+    "int": lambda argument: msgpack.integer(int(argument)),
+    "float": lambda argument: msgpack.real(float(argument)),
+    "str": lambda argument: msgpack.text(argument.encode("utf-8", "surrogateescape")),
+    "bin": lambda argument: msgpack.binary(argument.encode("utf-8", "surrogateescape")),
+    "nil": lambda argument: msgpack.NIL,
+    "true": lambda argument: msgpack.TRUE,
+    "false": lambda argument: msgpack.FALSE,
+}
+_GZIP: Final = 31
+"""For zlib: the largest window, in gzip's frame, without a time."""
+
+
+def _deflated(value: bytes, window: int) -> bytes:
+    deflate = zlib.compressobj(wbits=window)
+    return deflate.compress(value) + deflate.flush()
 
 
 _FACTS: dict[str, Encoder] = {

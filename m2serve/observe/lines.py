@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from m2serve.observe.encoders import Said, compiled, encoded
+from m2serve.config.log_values import BINARY
+from m2serve.observe.encoders import Exact, Said, compiled, encoded
 from m2serve.observe.sinks import EachProcess
 
 if TYPE_CHECKING:
@@ -26,11 +27,16 @@ class Outlet:
         self.sink = sink
         # A file has lines, whatever the encoders leave; a message is what they make.
         self._lined = target is None or target.driver in ("file", "stdio")
-        self._encoders: list[Encoder] = [compiled(one) for one in encoders if one.target in ("", self.name)]
+        own = [one for one in encoders if one.target in ("", self.name)]
+        self._exact = any(one.kind in BINARY for one in own)
+        self._encoders: list[Encoder] = [compiled(one) for one in own]
 
     def write(self, said: Said) -> None:
         """Encode it and hand it on."""
         made = encoded(self._encoders, said)
+        if self._exact:
+            self.sink.write(Exact(made))
+            return
         self.sink.write(made + b"\n" if self._lined and not made.endswith(b"\n") else made)
 
 

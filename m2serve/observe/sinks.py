@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from m2serve.config.log_values import remote
 from m2serve.endpoint import Endpoint
 from m2serve.errors import ConfigError
+from m2serve.observe.encoders import Exact
 from m2serve.observe.push import Push
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Datagrams:
 
     def write(self, line: bytes) -> None:
         with contextlib.suppress(OSError):
-            self._sock.sendto(self._prefix + line.rstrip(b"\n"), self._address)
+            self._sock.sendto(self._prefix + _message(line), self._address)
 
     def reopen(self) -> None:
         pass
@@ -128,7 +129,7 @@ class Journal(Datagrams):
         self._tail = b"\nPRIORITY=6\nSYSLOG_IDENTIFIER=%b\n" % ident.encode().replace(b"\n", b" ")
 
     def write(self, line: bytes) -> None:
-        text = line.rstrip(b"\n")
+        text = _message(line)
         super().write(b"MESSAGE\n%b%b%b" % (len(text).to_bytes(8, "little"), text, self._tail))
 
 
@@ -167,6 +168,11 @@ class EachProcess:
     def close(self) -> None:
         """No more lines come."""
         self._sink.close()
+
+
+def _message(line: bytes) -> bytes:
+    """A line without its newline."""
+    return line if isinstance(line, Exact) else line.rstrip(b"\n")
 
 
 def _anchored(target: LogTarget) -> LogTarget:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import signal
@@ -111,3 +112,23 @@ def test_lines_for_requests_alone(mongrel2: Mongrel2, serve: Callable[..., Serve
     wait_until(lambda: good.exists() and good.read_text() == "%200 /pid|\n" * 2, 10, "two lines")
     wait_until(lambda: bad.exists() and bad.read_text() == "%404 /status/404|\n", 10, "one line")
     assert "/status/404" not in server.log
+
+
+def test_lines_that_are_no_text(mongrel2: Mongrel2, serve: Callable[..., Server], tmp_path: Path) -> None:
+    packed, zipped = tmp_path / "requests.msgpack", tmp_path / "slow.gz"
+    options = [
+        ("log-format", "%(status) %(uri)"),
+        ("req-logger", f"file:{packed}"),
+        ("log-req-encoder", "msgpack map:2|str:at|unix|str:line|msg"),
+        ("logger", f"slow file:{zipped}"),
+        ("log-route", "slow ^begun /slow"),
+        ("log-encoder", "gzip:slow"),
+    ]
+    server = serve(mongrel2, options=tuple(word for name, value in options for word in (f"--{name}", value)))
+    for path in ("/slow/0/a", "/slow/0/b"):
+        assert get(mongrel2.address, path).status == 200
+    one = rb"\x82\xa2at\xd2....\xa4line\xad200 /slow/0/[ab]"
+    wait_until(lambda: packed.exists() and re.fullmatch(one * 2, packed.read_bytes(), re.DOTALL), 10, "two requests")
+    wait_until(lambda: zipped.exists() and gzip.decompress(zipped.read_bytes()).count(b"\n") == 2, 10, "two prints")
+    assert gzip.decompress(zipped.read_bytes()) == b"begun /slow/0/a\nbegun /slow/0/b\n"
+    assert "begun /slow" not in server.log

@@ -43,7 +43,8 @@ class LogGroup:
     log_encoder: tuple[LogEncoder, ...] = option(
         (),
         "What makes other lines of those of the log, one after the other: prefix TEXT, suffix TEXT, nl, format "
-        "TEMPLATE, json TEMPLATE with ${msg} and so on. With the name of a logger it is for that one.",
+        "TEMPLATE, json TEMPLATE with ${msg} and so on, gzip, compress, msgpack ITEM|ITEM. With the name of a logger "
+        "it is for that one.",
         metavar="NAME[:LOGGER] [ARGUMENT]",
     )
     log_route: tuple[LogRoute, ...] = option(

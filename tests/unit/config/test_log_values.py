@@ -68,6 +68,15 @@ def test_options_of_one_driver() -> None:
         ("prefix [shop]", "prefix", "", "[shop]"),
         ('json {"at": ${unix}, "said": "${msg}"}', "json", "", '{"at": ${unix}, "said": "${msg}"}'),
         ("format:audit ${strftime:%Y} ${msgnl}", "format", "audit", "${strftime:%Y} ${msgnl}"),
+        ("gzip", "gzip", "", ""),
+        ("compress:audit", "compress", "audit", ""),
+        ("msgpack map:2|str:a b|unix|nil|msgbin", "msgpack", "", "map:2|str:a b|unix|nil|msgbin"),
+        (
+            "msgpack strftime:%H:%M|int:-9223372036854775807|float:-1e3",
+            "msgpack",
+            "",
+            "strftime:%H:%M|int:-9223372036854775807|float:-1e3",
+        ),
     ],
 )
 def test_encoders(text: str, kind: str, target: str, argument: str) -> None:
@@ -76,7 +85,24 @@ def test_encoders(text: str, kind: str, target: str, argument: str) -> None:
     assert str(encoder) == text
 
 
-@pytest.mark.parametrize("text", ["", "gzip", "msgpack map:1", "json", "format", "json ${message}", "format ${}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "gunzip",
+            "json",
+            "format",
+            "json ${message}",
+            "format ${}",
+            "msgpack",
+            "msgpack map|nil",
+            "msgpack nil|",
+        ),
+        *("msgpack map:-1", "msgpack map:4294967296", "msgpack int:x", "msgpack int:9223372036854775808"),
+        *("msgpack float:x", "msgpack float:1e40", "msgpack strftime", "msgpack nil:x", "msgpack bogus"),
+    ],
+)
 def test_encoders_that_are_none(text: str) -> None:
     with pytest.raises(ConfigError, match="expected"):
         LogEncoder.parse(text)

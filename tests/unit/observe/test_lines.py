@@ -79,6 +79,23 @@ def test_encoders_of_one_logger_and_of_all() -> None:
     assert socket.lines == [b"(else)"], "a message is what the encoders make"
 
 
+def test_what_is_no_text_gets_no_newline_and_loses_none(tmp_path: Path) -> None:
+    kept, encoders = Kept(), [LogEncoder.parse("msgpack int:10"), LogEncoder.parse("nl:audit")]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.settimeout(10)
+        heard.bind(str(tmp_path / "heard"))
+        targets = [LogTarget.parse(text) for text in (f"socket:{tmp_path}/heard", f"audit file:{tmp_path}/audit")]
+        others = [Outlet(target, EachProcess(target), encoders) for target in targets]
+        lines = Lines([Outlet(None, kept, encoders), *others], [LogRoute.parse("audit two")])
+        lines.write(b"one\n")
+        lines.write(b"two\n")
+        lines.write(b"two\n")
+        assert heard.recv(100) == b"\n"
+        lines.close()
+    assert kept.lines == [b"\n"]
+    assert (tmp_path / "audit").read_bytes() == b"\n\n" * 2
+
+
 def test_what_concerns_the_sinks_is_handed_on() -> None:
     kept = Kept()
     lines = Lines([Outlet(None, kept, ())])
