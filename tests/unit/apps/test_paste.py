@@ -49,7 +49,9 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     package = tmp_path / "library" / "paste" / "deploy"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(DEPLOY)
-    monkeypatch.syspath_prepend(str(tmp_path / "library"))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "paste"]:
+        monkeypatch.delitem(sys.modules, name)  # the library itself
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "library"), *sys.path])
     monkeypatch.chdir(tmp_path)
     yield
     for name in [name for name in sys.modules if name.partition(".")[0] == "paste"]:
