@@ -13,6 +13,7 @@ NOT_HERE = frozenset({"signal", "mule", "curl", "xmpp", "speech", "rpc", "spoole
 """Drivers of uWSGI's that nobody is told by; a file that has one still starts."""
 
 _NAME = re.compile(r"[\w.-]+")
+_FD = re.compile(r"(?P<name>[\w.-]+) +(?P<fd>[0-9]{1,9})(?::(?P<size>[1-9][0-9]{0,5}))? (?P<text>.+)", re.DOTALL)
 
 
 class Alarm(NamedTuple):
@@ -44,6 +45,29 @@ class Alarm(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.name} {self.driver}:{self.argument}"
+
+
+class AlarmFd(NamedTuple):
+    """A descriptor that raises an alarm when there is something to read: so many bytes are one event."""
+
+    name: str
+    fd: int
+    size: int
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> AlarmFd:
+        """Read ``NAME FD TEXT`` or ``NAME FD:BYTES TEXT``.
+
+        Raises: ConfigError: with what was expected.
+        """
+        match = _FD.fullmatch(text.strip())
+        if match is None or "\0" in text:
+            raise ConfigError("expected NAME FD TEXT or NAME FD:BYTES TEXT, for instance boss 7:8 it burns")
+        return cls(match["name"], int(match["fd"]), int(match["size"] or 1), match["text"].strip())
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.fd}:{self.size} {self.text}"
 
 
 class AlarmRule(NamedTuple):

@@ -269,6 +269,7 @@ def _alarms(settings: Settings, directory: str) -> Iterator[Problem]:
     used = [("alarm_log", name) for rule in settings.alarm_log for name in rule.names]
     used += [("alarm_not_log", name) for rule in settings.alarm_not_log for name in rule.names]
     used += [(option, name) for option in ("alarm_backlog", "alarm_segfault") for name in getattr(settings, option)]
+    used += [("alarm_fd", one.name) for one in settings.alarm_fd]
     for option, name in used:
         if name not in known:
             expected = f"{name!r}: expected the name of an alarm, as in alarm = {name} cmd:COMMAND"

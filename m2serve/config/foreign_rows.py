@@ -87,7 +87,6 @@ LOGGING = (
     _needless("log-master log-master-stream log-master-req-stream threaded-logger", "", "all processes share one log"),
     _needless("log-master-bufsize log-master-req-bufsize", "BYTES", "lines are not cut"),
     _missing("enable-metrics", "", "the statistics are those of stats"),
-    _missing("alarm-fd", "NAME FD", "nobody is told; watch the log"),
     _needless("alarm-cheap", "", "alarms cost nothing that could be saved"),
 )
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from m2serve.ids import Seconds
+from m2serve.master.alarmfds import AlarmFds
 from m2serve.master.attachment import Attachment
 from m2serve.master.child import AT_ZERO
 from m2serve.master.programs import of_shell
@@ -58,15 +59,18 @@ class Alarms(Attachment):
     raise_: Callable[[Program, Seconds], object]
     users: Collection[int]
     _bells: dict[str, _Bell] = field(init=False)
+    _fds: AlarmFds = field(init=False)
     _sock: socket.socket | None = None
 
     def __post_init__(self) -> None:
         self._bells = {one.name: _Bell(one) for one in self.settings.alarm if one.done_here}
+        self._fds = AlarmFds(self.settings.alarm_fd, self.heard)
 
     def open(self) -> None:
         """Listen, if there is any alarm."""
         if not self._bells:
             return
+        self._fds.open()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         try:
@@ -78,6 +82,7 @@ class Alarms(Attachment):
         self._sock = sock
 
     def close(self) -> None:
+        self._fds.close()
         if self._sock is not None:
             self._sock.close()
             self._sock = None
@@ -89,10 +94,13 @@ class Alarms(Attachment):
             self._sock = None
 
     def polled(self) -> Mapping[int, int]:
-        return {} if self._sock is None else {self._sock.fileno(): select.POLLIN}
+        own = {} if self._sock is None else {self._sock.fileno(): select.POLLIN}
+        return {**own, **self._fds.polled()}
 
     def ready(self, fd: int, now: Seconds) -> None:
-        assert self._sock is not None
+        if self._sock is None or fd != self._sock.fileno():
+            self._fds.ready(fd, now)
+            return
         for _ in range(_AT_ONCE):
             try:
                 data, control, _, _ = self._sock.recvmsg(_LARGEST, socket.CMSG_SPACE(_UCRED.size))
@@ -109,6 +117,7 @@ class Alarms(Attachment):
             bell.text, bell.waiting = text, bell.waiting + 1
 
     def turn(self, now: Seconds) -> bool:
+        self._fds.turn(now)
         for bell in self._bells.values():
             if bell.waiting and now >= bell.again:
                 bell.again = Seconds(now + self.settings.alarm_freq)
@@ -118,7 +127,8 @@ class Alarms(Attachment):
         return False
 
     def due(self, now: Seconds) -> Seconds | None:
-        return min((bell.again for bell in self._bells.values() if bell.waiting), default=None)
+        dues = [bell.again for bell in self._bells.values() if bell.waiting]
+        return min((due for due in (*dues, self._fds.due()) if due is not None), default=None)
 
     def _tell(self, alarm: Alarm, text: bytes, more: int, now: Seconds) -> None:
         text = text.rstrip(b"\n") + b"\n"

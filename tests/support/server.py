@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = ROOT / "tests" / "apps"
@@ -43,6 +43,7 @@ class Server:
         user: number of the user and group it runs as.
         program: what Python runs, and its first arguments.
         stdin: a descriptor.
+        pass_fds: further ones, which keep their numbers.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Server:
         user: int | None = None,
         program: tuple[str, ...] = ("-m", "m2serve"),
         stdin: int = subprocess.DEVNULL,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.args = args
         self.log_path = directory / "m2serve.log"
@@ -71,6 +73,7 @@ class Server:
                 [sys.executable, *program, *args],
                 cwd=cwd or directory,
                 stdin=stdin,
+                pass_fds=pass_fds,
                 stdout=log,
                 stderr=log,
                 env={

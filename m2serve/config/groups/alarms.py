@@ -4,7 +4,7 @@
 # Annotations are read at run time: no postponed evaluation in this directory.
 from dataclasses import dataclass
 
-from m2serve.config.alarms import Alarm, AlarmRule
+from m2serve.config.alarms import Alarm, AlarmFd, AlarmRule
 from m2serve.config.option import option
 from m2serve.ids import Seconds
 
@@ -35,6 +35,12 @@ class AlarmsGroup:
     )
     alarm_segfault: tuple[str, ...] = option(
         (), "Raise this alarm when SIGSEGV has ended a process.", names=("segfault-alarm",), metavar="NAME"
+    )
+    alarm_fd: tuple[AlarmFd, ...] = option(
+        (),
+        "Raise this alarm, with this text, when a descriptor that m2serve was started with has something to read: each "
+        "byte of it is one event, or each so many bytes, 8 of an eventfd.",
+        metavar="NAME FD[:BYTES] TEXT",
     )
     alarm_freq: Seconds = option(
         Seconds(3), "An alarm is raised once in so many seconds; the last one says what came meanwhile."

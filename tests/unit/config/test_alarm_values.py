@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from m2serve.config.alarms import Alarm, AlarmRule
+from m2serve.config.alarms import Alarm, AlarmFd, AlarmRule
 from m2serve.config.outside import Outside
 from m2serve.config.settings import examine
 from m2serve.errors import ConfigError
@@ -33,6 +33,17 @@ def test_alarms_that_are_none(text: str) -> None:
         Alarm.parse(text)
 
 
+def test_descriptors() -> None:
+    assert AlarmFd.parse("boss 7 it burns") == ("boss", 7, 1, "it burns")
+    event = AlarmFd.parse(" boss  0:8  it  burns ")
+    assert event == ("boss", 0, 8, "it  burns")
+    assert str(event) == "boss 0:8 it  burns"
+    # uWSGI wants a text, too
+    for text in ("", "boss", "boss 7", "boss 7:0 x", "boss x y", "boss -1 x", "boss 7: x", "bo/ss 7 x", "boss 7:x y"):
+        with pytest.raises(ConfigError, match="expected NAME FD TEXT"):
+            AlarmFd.parse(text)
+
+
 @pytest.mark.parametrize("text", ["", "boss", "boss (", "bo/ss x", ",boss x"])
 def test_rules_that_are_none(text: str) -> None:
     with pytest.raises(ConfigError, match="expected"):
@@ -41,7 +52,13 @@ def test_rules_that_are_none(text: str) -> None:
 
 def test_a_rule_names_an_alarm() -> None:
     assert problems("alarm = boss cmd:x\nlog-alarm = boss x\nbacklog-alarm = boss\nsegfault-alarm = boss\n") == ()
-    for line in ("alarm-log = a,b x", "alarm-not-log = b x", "alarm-backlog = b", "alarm-segfault = b"):
+    for line in (
+        "alarm-log = a,b x",
+        "alarm-not-log = b x",
+        "alarm-backlog = b",
+        "alarm-segfault = b",
+        "alarm-fd = b 0 x",
+    ):
         found = problems(f"alarm = a cmd:x\n{line}\n")
         assert len(found) == 1, line
         assert "'b': expected the name of an alarm, as in alarm = b cmd:COMMAND" in found[0]
