@@ -74,7 +74,6 @@ APPLICATION = (
     _elsewhere("loop", "NAME", "requests run in threads; set threads"),
     _elsewhere("vhost vhosthost", "", "Mongrel2 chooses by host; run one m2serve for each application"),
     _needless("check-static-docroot", "", "Mongrel2 names no document root; check-static names one"),
-    _family("error-route", "RULE", "no rule is applied to the answers of errors", Fate.MISSING),
     _needless(
         "offload-threads", "N", "answers wait for slow clients without a thread (response-buffer, response-spool)"
     ),

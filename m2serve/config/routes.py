@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from m2serve.config.addresses import SocketAddress
 from m2serve.config.static_values import Pattern
 from m2serve.config.values import HeaderLine
 from m2serve.errors import ConfigError
@@ -70,6 +71,7 @@ REQUEST_ACTIONS: Final[Mapping[str, str]] = {
     "rewrite": "PATH",
     "rewrite-last": "PATH",
     "static": "FILE",
+    "http": "ADDRESS or ADDRESS,HOST",
     "basicauth": "REALM,USER:PASSWORD or REALM,FILE",
     "basicauth-next": "REALM,USER:PASSWORD or REALM,FILE",
     "setpathinfo": "PATH",
@@ -84,6 +86,19 @@ RESPONSE_ACTIONS: Final[Mapping[str, str]] = {**_STEERING, **_NOTING, **_HEADERS
 """The same when its answer begins."""
 FINAL_ACTIONS: Final[Mapping[str, str]] = {**_STEERING, **_NOTING}
 """The same when it is over."""
+
+ERROR_ACTIONS: Final[Mapping[str, str]] = {
+    **RESPONSE_ACTIONS,
+    "break": "STATUS",
+    "return": "STATUS",
+    "break-with-status": "STATUS",
+    "redirect": "URL",
+    "redirect-302": "URL",
+    "redirect-301": "URL",
+    "redirect-permanent": "URL",
+    "static": "FILE",
+}
+"""The same, with what gives another answer in its place."""
 
 _MAY_BE_EMPTY: Final = frozenset({"break", "continue", "last", "donotlog", "setscriptname", "log"})
 _EXPECTED_STATUS: Final = "expected a status, for instance 403 Forbidden"
@@ -169,6 +184,15 @@ class ResponseRule(Rule):
         return cls.read(key, text, RESPONSE_ACTIONS)
 
 
+class ErrorRule(Rule):
+    """A rule for answers that begin, which may give another one."""
+
+    @classmethod
+    def parse_as(cls, key: str, text: str) -> Rule:
+        """Raises: ConfigError: with what was expected."""
+        return cls.read(key, text, ERROR_ACTIONS)
+
+
 class FinalRule(Rule):
     """A rule for requests that are over."""
 
@@ -222,8 +246,26 @@ def _look_at(name: str, argument: str, expected: str) -> None:
         raise ConfigError("expected the name of a variable that is not the server's own")
     if name == "addheader":
         HeaderLine.parse(argument)
+    if name == "http":
+        proxied(argument)
     if name.startswith("basicauth") and not argument.partition(",")[2].strip():
         raise ConfigError(f"expected {name}:{expected}")
+
+
+def proxied(argument: str) -> tuple[SocketAddress, str]:
+    """Of ``http:``, where the other server listens, and the host that it is asked for; empty: the client's.
+
+    Raises: ConfigError: with what was expected.
+    """
+    text, _, host = (part.strip() for part in argument.partition(","))
+    if "$" in argument:
+        raise ConfigError("expected an address that no request can choose: without $")
+    address = SocketAddress.parse(text)
+    if address.fd >= 0 or address.shared >= 0 or not (address.path or address.port):
+        raise ConfigError("expected HOST:PORT or the path of a socket")
+    if re.search(r"\s", host):
+        raise ConfigError("expected a host behind the comma")
+    return address, host
 
 
 def _condition(text: str) -> tuple[str, tuple[str, ...]]:

@@ -18,6 +18,7 @@ from m2serve.gateways.environ import EnvironBuilder
 from m2serve.gateways.files.answer import StaticFile
 from m2serve.gateways.filewrapper import FileWrapper
 from m2serve.gateways.outflow import Means
+from m2serve.gateways.routing.errors import guarded
 from m2serve.wire.head import HeadWriter
 from m2serve.wire.httpdate import http_date
 from m2serve.wire.memo import Memo
@@ -203,7 +204,11 @@ class WsgiGateway:
                 file = self._files.find(environ)
                 if file is not None:
                     app_number, app, filed = FILE, file, True
+            if call is not None and call.guarded:
+                app = guarded(app, call)
             result = app(environ, start)
+            if call is not None and call.instead is not None:
+                filed = isinstance(call.instead, StaticFile)
             if type(result) is list:
                 answer.whole(result)
             else:
@@ -223,7 +228,7 @@ class WsgiGateway:
             # request, and the other requests of this process are none of its business
             error = _describe(raised)
             trouble = EXCEPTION
-            self._failed(raised, answer, request, channel, request_id)
+            left = self._failed(raised, answer, request, channel, request_id, call)
         finally:
             if type(result) is not list:
                 error = self._close(result, request_id) or error
@@ -352,15 +357,47 @@ class WsgiGateway:
         )
 
     def _failed(
-        self, raised: BaseException, answer: Answer, request: Request, channel: Channel, request_id: str
-    ) -> None:
-        """Tell the log, and the client if nothing has been told to it yet."""
+        self,
+        raised: BaseException,
+        answer: Answer,
+        request: Request,
+        channel: Channel,
+        request_id: str,
+        call: Call | None,
+    ) -> bool:
+        """Tell the log, and the client if nothing has been told to it yet. Whether all of that has left."""
         self._log.error("request failed id=%s uri=%s", request_id, _uri(request), exc_info=True)
         told = ""
         if self._exceptions is not None:
             self._exceptions.raised(raised)
             told = self._exceptions.page(raised, request)
+        if call is not None and not answer.committed and not told:
+            app = call.failed()
+            if app is not None:
+                return self._instead(app, call, answer, request, channel, request_id)
         self._break_off(500, answer, request, channel, request_id, told)
+        return True
+
+    def _instead(
+        self, app: WSGIApp, call: Call, answer: Answer, request: Request, channel: Channel, request_id: str
+    ) -> bool:
+        """Have *app* answer for an application that has failed. Whether all of that has left."""
+        result: Iterable[bytes] = ()
+        try:
+            result = app(call.environ, call.start_instead)
+            if type(result) is list:
+                answer.whole(result)
+            else:
+                _send(answer, result)
+            return answer.finish()
+        except ClientGone:
+            self._client_gone(answer)
+        except Exception:
+            self._log.exception("error-route failed id=%s uri=%s", request_id, _uri(request))
+            self._break_off(500, answer, request, channel, request_id)
+        finally:
+            self._close(result, request_id)
+        return True
 
     def _break_off(
         self, status: int, answer: Answer, request: Request, channel: Channel, request_id: str, told: str = ""

@@ -75,7 +75,7 @@ def request_log(
         result = TemplateLog(write, template, memory_of_this_process)
     if settings.disable_logging:
         result = ChosenLog(_choice(settings), result)
-    if settings.route or settings.response_route or settings.final_route:
+    if settings.route or settings.response_route or settings.error_route or settings.final_route:
         result = _Discreet(result)
     return result
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import base64
+import re
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-from support.http import get
+import pytest
+from support.http import Connection, get
 from support.server import APPS, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from support.mongrel2 import Mongrel2
@@ -28,6 +33,9 @@ route-run = addheader:X-Frame-Options: DENY
 route = ^/quiet donotlog:
 route-host = ^forbidden\\. break:403 Forbidden
 route-if = contains:${{PATH_INFO}};/.git return:404
+route = ^/elsewhere/silent http:{silent}
+route = ^/elsewhere/closed http:{files}/nobody
+route = ^/elsewhere http:{other},inner.test
 route = ^/files/(.*) static:{files}/$1
 route = ^/env goto:private
 route = . goto:application
@@ -39,16 +47,55 @@ route = ^/quiet/(.*) rewrite:/$1
 pull-header = Content-Type TYPE
 response-route-if = startswith:${{TYPE}};application/json addheader:X-Type: ${{TYPE}}
 response-route-status = ^500 addheader:X-Never: seen
+socket-timeout = 1
+error-route-status = 410 static:{files}/a.txt
+error-route-status = 500 addheader:X-Sorry: ${{REQUEST_URI}}
+error-route-status = 500 return:503 Later
 response-route = ^/env remheader:X-Unwanted
 """
 
 
-def test_rules_of_a_file(mongrel2: Mongrel2, start_server: Callable[..., Server], tmp_path: Path) -> None:
+class Echo(BaseHTTPRequestHandler):
+    """The other server: says what it was asked."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        said = f"{self.path} {self.headers['Host']} {self.headers['X-Forwarded-For']} ".encode() + body
+        self.send_response(202, "Taken")
+        self.send_header("X-Other", "yes")
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nowhere."""
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Where somebody listens, and accepts nobody."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def other() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_rules_of_a_file(
+    mongrel2: Mongrel2, start_server: Callable[..., Server], tmp_path: Path, other: str, silent: str
+) -> None:
     files, log, ini = tmp_path / "files", tmp_path / "requests.log", tmp_path / "app.ini"
     files.mkdir()
     (files / "a.txt").write_text("a file")
-    ini.write_text(INI.format(pair=mongrel2.pair, apps=APPS, log=log, files=files))
-    start_server("--ini", str(ini), "--strict").wait_ready(1)
+    ini.write_text(INI.format(pair=mongrel2.pair, apps=APPS, log=log, files=files, other=other, silent=silent))
+    server = start_server("--ini", str(ini), "--strict").wait_ready(1)
+    server.allow("raised on purpose", "request failed", "http:")
 
     address = mongrel2.address
     answer = get(address, "/old/a?b=c")
@@ -66,6 +113,18 @@ def test_rules_of_a_file(mongrel2: Mongrel2, start_server: Callable[..., Server]
     assert b'"REMOTE_USER": "ann"' in answer.body
     assert (answer.get("content-type"), answer.get("x-type")) == (None, "application/json")
     assert get(address, "/", headers=(("Host", "forbidden.example.org"),)).status == 403
+
+    with Connection(address) as connection:
+        answer = connection.request("/elsewhere/a?b=c", method="POST", body=b"x" * 10_000)
+    assert (answer.status, answer.get("x-other"), answer.get("x-frame-options")) == (202, "yes", "DENY")
+    assert re.fullmatch(rb"/elsewhere/a\?b=c inner\.test 127\.0\.0\.1 x{10000}", answer.body)
+    assert get(address, "/elsewhere/closed").status == 502
+    assert get(address, "/elsewhere/silent").status == 504
+
+    answer = get(address, "/status/410")
+    assert (answer.status, answer.body) == (200, b"a file")
+    answer = get(address, "/raise")
+    assert (answer.status, answer.body, answer.get("x-sorry")) == (503, b"Later\n", "/raise")
 
     def lines() -> list[str]:
         return log.read_text().splitlines() if log.exists() else []

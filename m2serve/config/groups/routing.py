@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from m2serve.config.option import option
-from m2serve.config.routes import FinalRule, RequestRule, ResponseRule, aliases
+from m2serve.config.routes import ErrorRule, FinalRule, RequestRule, ResponseRule, aliases
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,13 @@ class RoutingGroup:
         (),
         "The same when the answer begins, with actions about headers and the log.",
         names=aliases("response-route", status=True),
+        metavar="[REGEXP ]ACTION:ARGUMENT",
+    )
+    error_route: tuple[ErrorRule, ...] = option(
+        (),
+        "The same before that, for any answer, also with actions that give another answer in its place; most have "
+        "-status.",
+        names=aliases("error-route", status=True),
         metavar="[REGEXP ]ACTION:ARGUMENT",
     )
     final_route: tuple[FinalRule, ...] = option(

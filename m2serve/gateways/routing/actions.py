@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import http
 import logging
 import os
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, unquote
 
+from m2serve.config.routes import proxied
 from m2serve.gateways.routing.call import Verdict
+from m2serve.gateways.routing.canned import canned
 from m2serve.gateways.routing.credentials import Users
+from m2serve.gateways.routing.proxy import Proxy
 from m2serve.gateways.routing.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from m2serve.gateways.base import Environ, WSGIApp
+    from m2serve.gateways.base import WSGIApp
     from m2serve.gateways.files.search import StaticFiles
     from m2serve.gateways.routing.call import Call
     from m2serve.gateways.routing.text import Groups
@@ -35,10 +37,12 @@ class Actions:
     Args:
         base: where relative paths start.
         files: presents static files.
+        patience: seconds for each step of another server's.
     """
 
-    def __init__(self, base: str, files: StaticFiles) -> None:
+    def __init__(self, base: str, files: StaticFiles, patience: float = 60.0) -> None:
         self._base = base
+        self._patience = patience
         self._files = files
 
     def step(self, name: str, argument: str) -> Step:
@@ -169,6 +173,9 @@ class Actions:
 
         return step
 
+    def _http(self, argument: str) -> Step:
+        return _answer(Proxy(*proxied(argument), self._patience))
+
     def _basicauth(self, argument: str, *, tries: bool = False) -> Step:
         realm, _, spec = argument.partition(",")
         users = Users(spec.strip(), self._base)
@@ -215,26 +222,6 @@ def _set(name: str, text: Text) -> Step:
 def _pair(argument: str, sign: str) -> tuple[str, Text]:
     name, _, value = argument.partition(sign)
     return name.strip(), Text(value.strip())
-
-
-def canned(status: str, headers: Iterable[tuple[str, str]] = ()) -> WSGIApp:
-    """An application that answers with a status and its reason."""
-    code, _, reason = status.partition(" ")
-    if not reason:
-        known = http.HTTPStatus._value2member_map_
-        reason = known[int(code)].phrase if int(code) in known else "Whatever"  # type: ignore[attr-defined]
-    body = f"{reason}\n".encode("latin-1", "replace")
-    if code in ("204", "304"):
-        body, more = b"", []
-    else:
-        more = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
-    line, lines = f"{code} {reason}", [*headers, *more]
-
-    def application(environ: Environ, start: Callable[..., Any]) -> Iterable[bytes]:
-        start(line, list(lines))
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
-
-    return application
 
 
 def _answer(app: WSGIApp) -> Step:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from m2serve.gateways.base import Outcome
+from m2serve.gateways.routing.canned import canned
 from m2serve.wire.httpdate import http_date
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Call:
         moved: one of them was changed.
         status: of the answer; 0: none has begun.
         app: answers in place of the application.
+        begun: an answer has; ``instead``: what answers in its place.
         headers: which the answer gets besides, ``removed`` which it loses, in lower case.
         variables: for the log.
     """
@@ -59,11 +61,14 @@ class Call:
     __slots__ = (
         "_answer",
         "_begun",
+        "_errors",
         "_over",
         "app",
+        "begun",
         "environ",
         "goto",
         "headers",
+        "instead",
         "moved",
         "path",
         "quiet",
@@ -78,12 +83,16 @@ class Call:
         environ: Environ,
         answer: Answer,
         begun: Callable[[Call, list[tuple[str, str]]], None] | None = None,
-        over: Callable[[Call], None] | None = None,
+        over: Callable[[Call], object] | None = None,
+        errors: Callable[[Call], bool] | None = None,
     ) -> None:
         self.environ = environ
         self._answer = answer
         self._begun = begun
         self._over = over
+        self._errors = errors
+        self.begun = False
+        self.instead: WSGIApp | None = None
         self.path: str = environ["SCRIPT_NAME"] + environ["PATH_INFO"]
         self.script = ""
         self.moved = False
@@ -137,6 +146,11 @@ class Call:
         if isinstance(status, str) and status[:3].isdigit():
             self.status = int(status[:3])
         kept, gone = len(self.headers), set(self.removed)
+        if self._errors is not None and self.instead is None:
+            if self._errors(self):
+                self.instead = self.app
+                return _nothing
+            self.begun = True
         if self._begun is not None and type(headers) is list:
             self._begun(self, headers)
         if type(headers) is list and (self.headers or self.removed):
@@ -145,6 +159,27 @@ class Call:
         del self.headers[kept:]
         self.removed = gone
         return self._answer.start_response(status, headers, exc_info)
+
+    @property
+    def guarded(self) -> bool:
+        """Another answer may be given in place of one that begins."""
+        return self._errors is not None
+
+    def start_instead(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Write:
+        """The same for what answers in place of another one, which may have begun."""
+        return self.start_response(status, headers, exc_info or (None, None, None))
+
+    def failed(self) -> WSGIApp | None:
+        """What answers where nobody else has: an exception of the application's would be a 500. None: nobody does."""
+        if self._errors is None or self.instead is not None:
+            return None
+        self.status = 500
+        changes = len(self.headers), len(self.removed)
+        if self._errors(self):
+            self.instead = self.app
+        elif changes != (len(self.headers), len(self.removed)):
+            self.instead = canned("500 Internal Server Error")
+        return self.instead
 
     def over(self, outcome: Outcome) -> Outcome:
         """The answer is over: the last rules; gives the outcome for the log."""
@@ -161,6 +196,10 @@ class Call:
         if not self.removed:
             return headers
         return [one for one in headers if not (isinstance(one[0], str) and one[0].lower() in self.removed)]
+
+
+def _nothing(data: bytes) -> None:
+    """``write()`` of an answer that is not given."""
 
 
 def _cookie(call: Call, key: str) -> str:

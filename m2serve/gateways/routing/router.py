@@ -40,9 +40,9 @@ class Router:
     """
 
     def __init__(self, settings: Settings, base: str, files: StaticFiles) -> None:
-        actions = Actions(base, files)
+        actions = Actions(base, files, float(settings.socket_timeout))
         self._request = _compiled(settings.route, actions)
-        final = _compiled(settings.final_route, actions)
+        final, errors = _compiled(settings.final_route, actions), _compiled(settings.error_route, actions)
         self._response = _compiled(settings.response_route, actions)
         self._unwanted = {name.lower() for name in settings.rem_header}
         self._unwanted |= {one.header.lower() for one in settings.pull_header}
@@ -51,19 +51,20 @@ class Router:
         ]
         self._begun = self._answer if self._response or self._unwanted or self._collected else None
         self._over = partial(_run, final) if final else None
+        self._errors = partial(_run, errors) if errors else None
         self._latest = threading.local()
 
     @classmethod
     def of(cls, settings: Settings, base: str, files: StaticFiles) -> Router | None:
         """None: there are no rules."""
         headers = settings.rem_header or settings.collect_header or settings.pull_header
-        if headers or settings.route or settings.response_route or settings.final_route:
+        if headers or settings.route or settings.response_route or settings.error_route or settings.final_route:
             return cls(settings, base, files)
         return None
 
     def begin(self, environ: Environ, answer: Answer) -> Call:
         """Apply the rules for requests."""
-        call = Call(environ, answer, self._begun, self._over)
+        call = Call(environ, answer, self._begun, self._over, self._errors)
         self._latest.variables = call.variables
         _run(self._request, call)
         return call
@@ -93,8 +94,8 @@ def _compiled(rules: Iterable[Rule], actions: Actions) -> Sequence[_Compiled]:
     return made
 
 
-def _run(rules: Sequence[_Compiled], call: Call) -> None:
-    """One rule after the other, until one says that it is enough."""
+def _run(rules: Sequence[_Compiled], call: Call) -> bool:
+    """One rule after the other, until one says that it is enough. Whether that one has answered."""
     goto = ""
     for test, step, label in rules:
         if step is None:
@@ -106,4 +107,5 @@ def _run(rules: Sequence[_Compiled], call: Call) -> None:
         if verdict is Verdict.GOTO:
             goto = call.goto
         elif verdict is not Verdict.NEXT:
-            return
+            return verdict is Verdict.ANSWERED
+    return False

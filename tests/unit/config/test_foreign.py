@@ -91,7 +91,6 @@ def test_letters() -> None:
     [
         ("hook-emperor-start", "exec:touch x", Fate.MISSING),
         ("php-docroot", "/srv", Fate.ELSEWHERE),
-        ("error-route", "^/x return:403", Fate.MISSING),
     ],
 )
 def test_the_row_for_a_value(key: str, value: str, fate: Fate) -> None:

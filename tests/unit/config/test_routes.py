@@ -6,7 +6,7 @@ import pytest
 
 from m2serve.config.outside import Outside
 from m2serve.config.report import as_ini
-from m2serve.config.routes import Act, FinalRule, RequestRule, ResponseRule, Rule, lost
+from m2serve.config.routes import Act, ErrorRule, FinalRule, RequestRule, ResponseRule, Rule, lost
 from m2serve.config.settings import examine, load
 from m2serve.errors import ConfigError
 
@@ -70,6 +70,9 @@ def test_conditions_labels_and_none() -> None:
         ("route", "^/x addvar:NAME", "expected addvar:NAME=VALUE"),
         ("route", "^/x addvar:wsgi.input=x", "not the server's own"),
         ("route", "^/x basicauth:Realm", "expected basicauth:REALM,USER:PASSWORD"),
+        ("route", "^/x http:=0", "expected HOST:PORT or the path of a socket"),
+        ("route", "^/x http:127.0.0.1:80,a b", "expected a host behind the comma"),
+        ("route", "^/(.*) http:$1:80", "without [$]"),
         ("route", "^/x\0 last:", "no NUL"),
         ("route-if", "likes:a;b last:", "expected a condition: exists"),
         ("route-if", "equal:a last:", "expected equal:TEXT;TEXT"),
@@ -84,6 +87,9 @@ def test_mistakes(key: str, text: str, expected: str) -> None:
 
 
 def test_actions_of_one_moment_are_none_of_another() -> None:
+    assert ErrorRule.parse_as("error-route-status", "404 redirect:/y").act == Act("redirect", "/y")
+    rule = ErrorRule.parse_as("error-route-status", "404 http:127.0.0.1:80")
+    assert (rule.subject, rule.act) == ("status", Act("http", "127.0.0.1:80", done_here=False))
     rule = ResponseRule.parse_as("response-route", "^/x redirect:/y")
     assert rule.act == Act("redirect", "/y", done_here=False)
 
@@ -97,12 +103,12 @@ def test_mistakes_name_their_place() -> None:
 
 
 def test_an_unknown_action_is_a_mistake_under_strict() -> None:
-    text = "route = ^/api http:127.0.0.1:9000\n"
+    text = "route = ^/api uwsgi:h:90,0,0\n"
     examined = examine(["--ini", "app.ini"], {}, read(text), "/")
     assert examined.problems == ()
-    assert any("there is no action 'http' here: the rule does nothing" in one for one in examined.settings.warnings)
+    assert any("there is no action 'uwsgi' here: the rule does nothing" in one for one in examined.settings.warnings)
     examined = examine(["--ini", "app.ini"], {}, read(f"strict = true\n{text}"), "/")
-    assert any("app.ini:5: route: route = ^/api http:127.0.0.1:9000: there is no" in one for one in examined.problems)
+    assert any("app.ini:5: route: route = ^/api uwsgi:h:90,0,0: there is no" in one for one in examined.problems)
 
 
 def test_rules_of_all_names_keep_their_order() -> None:

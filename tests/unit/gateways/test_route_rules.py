@@ -83,7 +83,7 @@ def ask(rules: str, uri: str = "/", method: str = "GET", *, base: str = "/", app
         ("route = ^/x continue:\nroute-run = return:404", "/y", {}, 404),
         ("route = ^/x goto:end\nroute-run = return:404\nroute-label = end", "/x", {}, 200),
         ("route = ^/x goto:end\nroute-run = return:404\nroute-label = end", "/y", {}, 404),
-        ("route = ^/x http:127.0.0.1:9000\nroute-run = return:404", "/x", {}, 404),
+        ("route = ^/x uwsgi:127.0.0.1:9000,0,0\nroute-run = return:404", "/x", {}, 404),
         ("route-if = equal:${HTTP_X_A};1 return:404", "/", {"x_a": "1"}, 404),
         ("route-if-not = equal:${HTTP_X_A};1 return:404", "/", {"x_a": "1"}, 200),
         ("route-if = empty:${HTTP_X_A} return:404", "/", {}, 404),
