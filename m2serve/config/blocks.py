@@ -32,8 +32,8 @@ class Block:
     """
 
     opener: Entry
-    items: tuple[str, ...]
-    other: tuple[str, ...] = ()
+    items: tuple[str | None, ...]
+    other: tuple[str | None, ...] = ()
 
 
 def opens(key: str) -> bool:
@@ -94,25 +94,26 @@ class Openers:
         tested = (self._tested(what, text),)
         return Block(entry, tested, ()) if holds else Block(entry, (), tested)
 
-    def _tested(self, what: str, text: str) -> str:
-        """What ``%(_)`` stands for: of variables and options, their value."""
+    def _tested(self, what: str, text: str) -> str | None:
+        """What ``%(_)`` stands for: of variables and options, their value; None: nothing, it stays as it is."""
         name = text.partition("=")[0]
         if what == "env":
-            return self._env.get(name, "")
+            return self._env.get(name)
         if what == "opt":
             entry = self._expander.defined(name)
-            return "" if entry is None else self._expander.expand(entry)
+            return None if entry is None else self._expander.expand(entry)
         return text
 
     def _items(self, key: str, text: str) -> list[str]:
         if key == "for":
-            return text.split()
+            return [word for word in text.split(" ") if word]
         if key == "for-glob":
             base = "" if text.startswith("/") else os.path.join(self._directory, "")
             return [path.removeprefix(base) for path in self._outside.glob(self._path(text))]
         if key == "for-times":
             return [str(number) for number in range(1, min(leading_number(text), _MAX_ITEMS + 1) + 1)]
-        return self._outside.fetch(text, self._directory).removesuffix("\n").split("\n")
+        content = self._outside.fetch(text, self._directory)
+        return content.removesuffix("\n").split("\n") if content else []
 
     def _path(self, text: str) -> str:
         if "\0" in text:

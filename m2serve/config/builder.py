@@ -119,6 +119,7 @@ class Builder:
     def _without_comment(self, entry: Entry, text: str) -> str:
         shorter = _COMMENT.sub("", text)
         if shorter != text:
+            shorter = shorter.rstrip()
             self.warnings.append(f"{entry}: read as {shorter!r}; write comments on their own line")
         return shorter
 

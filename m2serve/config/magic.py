@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os.path
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _UPPER = "OPSNEDCXIJ"
+_LETTER = re.compile(r"%([%A-Za-z0-9\[])")
 
 
 def file_magic(path: str, section: str, directory: str, inode: int = 0) -> dict[str, str]:
@@ -33,6 +39,13 @@ def file_magic(path: str, section: str, directory: str, inode: int = 0) -> dict[
         "j": _djb33x(absolute).to_bytes(4, "little").hex().upper(),
     }
     return magic | {str(position): part for position, part in enumerate(parts[:10])}
+
+
+def in_name(text: str, magic: Mapping[str, str]) -> str:
+    """A key with its letters replaced; in values that is done with all other placeholders."""
+    if "%" not in text:
+        return text
+    return _LETTER.sub(lambda match: "%" if match[1] == "%" else magic.get(match[1], match[0]), text)
 
 
 def first_file_magic(magic: dict[str, str]) -> dict[str, str]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from m2serve.config.blocks import Block, Openers, opens
 from m2serve.config.custom import DECLARE, DECLARE_IN_PLACE, MAX_DEPTH, Custom
 from m2serve.config.entry import Entry
+from m2serve.config.expander import ITEM
 from m2serve.config.formats import ini, json, toml, yaml
-from m2serve.config.magic import file_magic, first_file_magic
+from m2serve.config.magic import file_magic, first_file_magic, in_name
 from m2serve.config.words import (
     CLOSERS,
     ELSE,
@@ -83,6 +84,10 @@ def defining(entry: Entry) -> Entry:
     if entry.key not in SET and entry.key not in SET_PLACEHOLDER:
         return entry
     key, _, value = (part.strip(" \t") for part in entry.value.partition("="))
+    if not entry.from_shell:
+        key = in_name(key, entry.magic)
+    if entry.item is not None:
+        key = key.replace(f"%({ITEM})", entry.item)
     return replace(entry, key=key, value=value, placeholder=entry.key in SET_PLACEHOLDER)
 
 
@@ -181,7 +186,8 @@ class Reader:
         source = _Source((*including, name), self._magic(path, section), entry.item)
         for line in found.lines:
             origin = _at(path, line.number)
-            self._line(Entry(line.key, line.value, origin, magic=source.magic, item=source.item), source)
+            key = in_name(line.key, source.magic)
+            self._line(Entry(key, line.value, origin, magic=source.magic, item=source.item), source)
         if source.block is not None:
             self.findings.warnings.append(f"{source.block.opener}: expected an end; it reaches to the file's")
 
@@ -255,6 +261,8 @@ class Reader:
             self.findings.problems.append(f"{entry}: the file itself ends the start here")
         elif entry.key in (DECLARE, DECLARE_IN_PLACE):
             self._declare(entry)
+        elif (entry.key in SET or entry.key in SET_PLACEHOLDER) and "=" not in entry.value:
+            self.findings.problems.append(f"{entry}: expected KEY=VALUE")
         else:
             defined = defining(entry)
             custom = None if defined.placeholder else self._customs.get(defined.key)

@@ -52,6 +52,13 @@ def test_lines_keep_their_order_and_repetition() -> None:
     assert pairs(read(a=text)) == expected
 
 
+def test_letters_and_items_in_keys() -> None:
+    text = "[uwsgi]\n%n-%% = 1\nset = %n=2\nfor = x y\nset-ph = k%(_)=%(_)\nendfor\n"
+    expected = [("a-%", "1"), ("a", "2"), ("kx", "%(_)"), ("ky", "%(_)")]
+    assert pairs(read(a=text)) == expected
+    assert "a.ini:2: set = q: expected KEY=VALUE" in read(a="[uwsgi]\nset = q\n").findings.problems
+
+
 def test_lines_know_where_they_stand() -> None:
     entry = read(a="[uwsgi]\n\nmodule = x\n").findings.entries[0]
     assert entry.origin == "a.ini:3"
