@@ -32,7 +32,7 @@ from m2serve.system import activation, fds, privileges, rlimits
 from m2serve.system.background import VASSAL, Launch, enter
 from m2serve.system.start import Start
 from m2serve.worker import main as worker
-from m2serve.worker import nursery
+from m2serve.worker import mule, nursery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -88,7 +88,13 @@ def main(argv: Sequence[str]) -> int:
     _log(settings)
     if settings.emperor:
         return Emperor(settings, rights, launch).run()
-    entries = Entries(dispatcher.run, partial(worker.run, hooks=hooks), partial(nursery.run, hooks=hooks))
+    late = rights if settings.drop_after_apps else None
+    entries = Entries(
+        dispatcher.run,
+        partial(worker.run, hooks=hooks, late=late),
+        partial(nursery.run, hooks=hooks, late=late),
+        partial(mule.run, late=late),
+    )
     # After an upgrade they are among what is left.
     return Server(settings, entries, rights, launch, hooks, start, left, () if left is not None else activated).run()
 

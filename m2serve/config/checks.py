@@ -366,9 +366,11 @@ def _chroots(settings: Settings, directory: str) -> Iterator[Problem]:
 def _privileges(settings: Settings, directory: str) -> Iterator[Problem]:
     if settings.chroot is not None and not os.path.isdir(os.path.join(directory, settings.chroot)):
         yield Problem(("chroot",), f"{settings.chroot!r}: expected an existing directory")
-    if settings.chroot is not None and settings.master_as_root:
-        expected = "expected one of chroot and master-as-root: the root directory of root is no limit"
-        yield Problem(("chroot", "master_as_root"), expected)
+    for name in ("master_as_root", "drop_after_apps"):
+        if settings.chroot is not None and getattr(settings, name):
+            option = name.replace("_", "-")
+            expected = f"expected one of chroot and {option}: the root directory of root is no limit"
+            yield Problem(("chroot", name), expected)
     if settings.daemonize is not None and settings.daemonize2 is not None:
         yield Problem(("daemonize2", "daemonize"), "expected one of daemonize and daemonize2")
 

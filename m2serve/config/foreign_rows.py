@@ -52,7 +52,6 @@ SOCKETS = (
 )
 
 PROCESSES = (
-    _elsewhere("drop-after-apps", "", "applications are loaded as uid; let this user read what they need"),
     _needless("drop-after-init", "", "the user changes when all is made that root has to make"),
     _needless("reload-os-env", "", "nothing of ours changes the environment beside os.environ"),
     _needless("forkbomb-delay", "SECONDS", "workers that die early are started again ever more slowly"),

@@ -65,6 +65,11 @@ class Settings(EveryGroup):
         """All options, those of plugins included."""
         return (*OPTIONS, *(row for plugin in self.plugins for row in plugin.rows()))
 
+    @property
+    def keeps_root(self) -> bool:
+        """The master stays root, if that is what started it; its children become somebody else."""
+        return self.master_as_root or self.drop_after_apps
+
     def value(self, name: str) -> Any:
         """A setting of that name, also one of a plugin's."""
         owner = next((one.options for one in self.plugins if hasattr(one.options, name)), self)

@@ -128,7 +128,7 @@ class Server:
         """Serve until told to stop; returns the exit code."""
         settings, left = self._settings, self._left
         # A master that stays root needs nobody's leave.
-        own = None if settings.master_as_root else self._rights.own
+        own = None if settings.keeps_root else self._rights.own
         set_title("master", settings)
         board = Board(settings.dispatched, settings.need_app, settings.worker_reload_mercy)
         board.limits, board.crowd = limits(settings), crowd(settings)
@@ -242,8 +242,8 @@ class Server:
         settings = self._settings
         if self._rights:
             # Tests wait for this line.
-            log.info("%s %s", "workers run as" if settings.master_as_root else "becoming", self._rights)
-        if not settings.master_as_root:
+            log.info("%s %s", "workers run as" if settings.keeps_root else "becoming", self._rights)
+        if not settings.keeps_root:
             self._rights.assume()
 
     def _open_later_files(self, pidfiles: PidFiles) -> None:
@@ -259,7 +259,7 @@ class Server:
         if self._settings.with_mongrel2 is None:
             return None, ()
         front, spec = prepare(self._settings)
-        if self._settings.master_as_root:
+        if self._settings.keeps_root:
             for path in (spec.directory, *spec.files):
                 self._rights.own(path)
         return front, (spec,)
@@ -279,7 +279,7 @@ class Server:
         board.patience = settings.reload_mercy
         for listener in listeners:
             listener.snapshot = scores.snapshot
-        rights = self._rights if settings.master_as_root else _UNCHANGED
+        rights = self._rights if settings.keeps_root else _UNCHANGED
         spawner = Spawner(
             settings, self._entries, node, lambda: _abandon(board, [*listeners, alarms, *attachments]), rights
         )

@@ -78,7 +78,7 @@ class Spawner:
         def run(link: Link) -> int:
             return self.entries.worker(self.settings, link, self.node, post)
 
-        pid, link = self._fork_linked(f"worker {post.worker}", keep, run)
+        pid, link = self._fork_linked(f"worker {post.worker}", keep, run, early=self._early)
         post.close_worker_side()
         return pid, link
 
@@ -96,7 +96,12 @@ class Spawner:
         def run(link: Link) -> int:
             return self.entries.nursery(settings, link, self.node, master, sheet_fd)
 
-        return self._fork_linked(f"nursery {number}", keep, run)
+        return self._fork_linked(f"nursery {number}", keep, run, early=self._early)
+
+    @property
+    def _early(self) -> bool:
+        """Who loads the application has become the user before."""
+        return not self.settings.drop_after_apps
 
     def _shared(self) -> list[int]:
         writers = (writer for _, writer in (*self.node.boxes, *self.node.farms.values()))
@@ -148,7 +153,8 @@ class Spawner:
             self.abandon()
             # The ledger's file is also that of the locks which applications share.
             keep_only([*log_fds(), self.node.ledger_fd, *self.node.caches.values(), *self.node.box_fds()])
-            _change_user(master, self.rights)
+            if self._early or program.script:
+                _change_user(master, self.rights)
             set_title(program.name, self.settings)
             signals.unblock_all()
             return self.entries.mule(self.settings, self.node, program.number, program.script)
@@ -156,7 +162,7 @@ class Spawner:
         return _fork(body)
 
     def _fork_linked(
-        self, role: str, keep: Callable[[], Iterable[int]], run: Callable[[Link], int]
+        self, role: str, keep: Callable[[], Iterable[int]], run: Callable[[Link], int], *, early: bool = True
     ) -> tuple[Pid, Link]:
         ours, theirs = Link.pair()
         master = os.getpid()
@@ -166,7 +172,8 @@ class Spawner:
             ours.abandon()
             self.abandon()
             keep_only([theirs.fileno(), *log_fds(), *keep()])
-            _change_user(master, self.rights)
+            if early:
+                _change_user(master, self.rights)
             set_title(role, self.settings)
             signals.unblock_all()
             return run(theirs)

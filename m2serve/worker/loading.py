@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import time
@@ -21,6 +22,7 @@ from m2serve.config.caches import caches
 from m2serve.errors import AppLoadError, ConfigError
 from m2serve.observe import alarms, log
 from m2serve.system.deeds import perform_all
+from m2serve.system.parent_death import die_with
 from m2serve.worker.requestlog import open_sinks
 
 if TYPE_CHECKING:
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 
     from m2serve.config.settings import Settings
     from m2serve.observe.sinks import Sink
+    from m2serve.system.privileges import Privileges
     from m2serve.transports.node import NodeFds
+
+logger = logging.getLogger("m2serve.worker")
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 """Those a worker has handlers for."""
@@ -59,10 +64,12 @@ class Loaded:
     """Those it has named so far."""
 
 
-def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
+def load(settings: Settings, node: NodeFds, worker: int = 0, late: Privileges | None = None) -> Loaded:
     """Prepare the process and load every application.
 
-    Args: worker: that we are; 0: a nursery.
+    Args:
+        worker: that we are; 0: a nursery.
+        late: whom we become behind that, loaded or not.
     """
     running = Running(settings, node.ledger_fd, node.master, node.started, worker)
     running.boxes = Boxes(node.boxes, settings.farm, node.farms)
@@ -93,12 +100,23 @@ def load(settings: Settings, node: NodeFds, worker: int = 0) -> Loaded:
         failure = {"summary": str(error), "traceback": text}
         mounts = Mounts([("", _no_application)])
         files += sources.of_failure(cause) if sources is not None else ()
+    if late:
+        drop(late, node.master)
     # What was loaded lives as long as the process. No collection need walk it, or touch, and so unshare, its pages.
     gc.freeze()
     log.reclaim()  # an application that configures logging silences loggers that are there already
     files += sources.fresh() if sources is not None else ()
     handled = frozenset(number for number, handler in handlers.items() if signal.getsignal(number) is not handler)
     return Loaded(mounts, time.monotonic() - started, failure, handled, start, base, running, sinks, sources, files)
+
+
+def drop(rights: Privileges, master: int) -> None:
+    """Become somebody else when the application has been loaded."""
+    rights.assume()
+    # The kernel forgets it with each change of user.
+    die_with(master)
+    # Tests wait for this line.
+    logger.info("has loaded the application as root, and is %s now (pid: %d)", rights, os.getpid())
 
 
 def _perform(settings: Settings, point: str) -> None:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from m2serve.config.settings import Settings
     from m2serve.system.link import Link
+    from m2serve.system.privileges import Privileges
     from m2serve.transports.base import Source, Subscription
     from m2serve.transports.node import NodeFds, WorkerPost
     from m2serve.worker.loading import Loaded
@@ -64,10 +65,13 @@ def run(
     post: WorkerPost,
     hooks: Hooks | None = None,
     loaded: Loaded | None = None,
+    late: Privileges | None = None,
 ) -> int:
     """Load the application, serve until drained; gives the exit code.
 
-    Args: loaded: by the nursery that we were forked from.
+    Args:
+        loaded: by the nursery that we were forked from.
+        late: whom we become when we have loaded it ourselves.
     """
     hooks = hooks or Hooks()
     wake, bell = _wake_socket()
@@ -78,7 +82,7 @@ def run(
     hooks("fork", worker=post.worker, key=post.key)
     try_all(settings, "post_fork")
     if loaded is None:
-        loaded = load(settings, node, post.worker)
+        loaded = load(settings, node, post.worker, late)
         imports.tell(link, loaded.files)
     running = loaded.running
     running.worker = post.worker

@@ -20,22 +20,25 @@ from m2serve.apps.uwsgi.running import Running
 from m2serve.config.caches import caches
 from m2serve.errors import AppLoadError, ExitCode
 from m2serve.observe.log import reclaim
+from m2serve.worker.loading import drop
 
 if TYPE_CHECKING:
     from m2serve.config.settings import Settings
+    from m2serve.system.privileges import Privileges
     from m2serve.transports.node import NodeFds
 
 log = logging.getLogger("m2serve.mule")
 
 
-def run(settings: Settings, node: NodeFds, number: int, script: str) -> int:
+def run(settings: Settings, node: NodeFds, number: int, script: str, late: Privileges | None = None) -> int:
     """Run the script to its end, in the environment of the application; gives the exit code.
 
     Args:
         number: from 1 on.
         script: a file, or ``module:function``, which is called without arguments; empty: the application is loaded, and
-            what its decorators ask for is done, then
-            its ``uwsgi.mule_msg_hook`` gets messages, one after the other, for ever.
+            what its decorators ask for is done, then its ``uwsgi.mule_msg_hook`` gets messages, one after the other,
+            for ever.
+        late: whom we become when the application has been loaded.
     """
     running = Running(settings, node.ledger_fd, node.master, node.started, mule=number)
     running.boxes = Boxes(node.boxes, settings.farm, node.farms)
@@ -47,6 +50,8 @@ def run(settings: Settings, node: NodeFds, number: int, script: str) -> int:
             load_all(settings)
             settle(settings)
             reclaim()
+            if late:
+                drop(late, node.master)
     except AppLoadError as error:
         log.error("%s: %s", script or f"mule {number}", error)
         return ExitCode.APP_LOAD

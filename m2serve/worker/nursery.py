@@ -33,21 +33,32 @@ if TYPE_CHECKING:
     from m2serve.config.settings import Settings
     from m2serve.plugin.hooks import Hooks
     from m2serve.system.link import Received
+    from m2serve.system.privileges import Privileges
     from m2serve.transports.node import NodeFds
     from m2serve.worker.loading import Loaded
 
 log = logging.getLogger("m2serve.worker")
 
 
-def run(settings: Settings, link: Link, node: NodeFds, master: int, sheet_fd: int, hooks: Hooks | None = None) -> int:
+def run(
+    settings: Settings,
+    link: Link,
+    node: NodeFds,
+    master: int,
+    sheet_fd: int,
+    hooks: Hooks | None = None,
+    late: Privileges | None = None,
+) -> int:
     """Load, then fork as the master orders, until it says that no more are wanted; gives the exit code.
 
-    Args: sheet_fd: a sheet, for our stack when the load takes long.
+    Args:
+        sheet_fd: a sheet, for our stack when the load takes long.
+        late: whom we, and so the workers, become when the application is loaded.
     """
     stacks.listen(sheet_fd)
     Sheet(sheet_fd, 1).head[sheets.LISTENS] = 1
     before = sockets()
-    loaded = load(settings, node)
+    loaded = load(settings, node, late=late)
     imports.tell(link, loaded.files)
     if loaded.failure:
         link.send(Verb.FAILED, loaded.failure)

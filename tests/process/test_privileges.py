@@ -161,6 +161,56 @@ def test_the_master_may_stay_root(
     wait_until(lambda: not server.strays(), 20, "they die with it, though they are somebody else's")
 
 
+PRIVILEGED = """
+import os
+from pathlib import Path
+
+SECRET = Path(__file__).with_name("secret").read_text()
+BEFORE = os.getuid()
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{SECRET} {BEFORE} {os.getuid()} {os.getgid()}".encode()]
+"""
+
+
+def test_applications_may_be_loaded_as_root(
+    mongrel2: Mongrel2, start_server: Callable[..., Server], nobody: str, public_path: Callable[[], Path]
+) -> None:
+    home = public_path()
+    (home / "privileged.py").write_text(PRIVILEGED)
+    (home / "secret").write_text("hush")
+    (home / "secret").chmod(0o600)
+    args = ("--zeromq", mongrel2.pair, "--pythonpath", str(home), "--module", "privileged", "--need-app")
+    args += ("--uid", nobody, "--drop-after-apps")
+    said = f"hush 0 {NOBODY} {NOBODY}"
+    server = start_server(*args, "-p", "2", "--mules", "1").wait_ready(2)
+    wait_until(lambda: "mule 1" in server.pids() and is_somebody(server.pids()["mule 1"]), 20, "the mule, too")
+    assert get(mongrel2.address).text == said
+    assert facts(server.pid)["Uid"] == "0 0 0 0"
+    pids = server.pids()
+    assert {"dispatcher", "worker 1", "worker 2", "mule 1"} < set(pids), "and the nursery"
+    assert all(is_somebody(pid) for pid in pids.values())
+    # a dead worker is forked by the user, a reload loads as root again
+    mark = server.mark()
+    server.kill_child("worker 1")
+    wait_until(lambda: {"worker 1", "worker 2"} <= set(server.pids()), 20, "its successor")
+    server.wait_log("worker 1 STARTING -> READY", timeout=20, after=mark)
+    assert all(is_somebody(pid) for pid in server.pids().values())
+    mark = server.mark()
+    server.signal(signal.SIGHUP)
+    server.wait_ready(2, after=mark)
+    assert get(mongrel2.address).text == said
+    assert server.stop() == 0
+
+    alone = start_server(*args).wait_ready()
+    assert get(mongrel2.address).text == said
+    assert all(is_somebody(pid) for pid in alone.pids().values())
+    alone.kill_master()
+    wait_until(lambda: not alone.strays(), 20, "they die with it, though they are somebody else's")
+
+
 @pytest.mark.parametrize(
     ("user", "options", "words"),
     [

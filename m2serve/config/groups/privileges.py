@@ -22,6 +22,10 @@ class PrivilegesGroup:
         None, "Directory that becomes the root directory, before the user changes.", metavar="DIR"
     )
     master_as_root: bool = option(False, "The master keeps root's rights, and only its children run as uid and gid.")
+    drop_after_apps: bool = option(
+        False,
+        "Load applications as root, then become uid and gid; the master stays root, to load them again.",
+    )
     umask: Mode | None = option(None, "Permissions that new files do not get, as an octal number.", metavar="MODE")
     limit_as: int = option(0, "Limit the address space of each process to so many MiB; 0 for no limit.", metavar="MIB")
     max_fd: int = option(0, "Limit of open descriptors of each process; 0 for that of the start.")
