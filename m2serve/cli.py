@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("m2serve.master")
 
+_HIGHEST = 2
+"""Of Python's levels of optimization."""
 _ATTEMPTS = 10
 """A second each, after an upgrade: files that were good at the trial a moment ago are perhaps being written."""
 
@@ -68,6 +70,8 @@ def main(argv: Sequence[str]) -> int:
             return _check(examined) if left is None else _try(examined, left)
         start = Start.of_this_process()
         settings = load(argv, os.environ, find=loader.find) if left is None else _load_again(argv, left)
+        if left is None:
+            _optimize(settings, start)
         activated = activation.take(os.environ, os.getpid())
         rights = privileges.wanted(settings)
         if settings.show_config:
@@ -86,6 +90,8 @@ def main(argv: Sequence[str]) -> int:
             _complain(str(error))
         return ExitCode.CONFIG
     _log(settings)
+    if left is not None and min(settings.optimize or 0, _HIGHEST) > sys.flags.optimize:
+        logger.warning("optimize stays %d until a restart", sys.flags.optimize)
     if settings.emperor:
         return Emperor(settings, rights, launch).run()
     late = rights if settings.drop_after_apps else None
@@ -156,6 +162,21 @@ def _load_again(argv: Sequence[str], left: Heritage) -> Settings:
         else:
             return settings
     raise failure
+
+
+def _optimize(settings: Settings, start: Start | None) -> None:
+    """Python's level is fixed when it starts, so it is started again. Raises: ConfigError: that cannot be."""
+    level = min(settings.optimize or 0, _HIGHEST)
+    if level <= sys.flags.optimize:
+        return
+    place = f"{settings.origin('optimize')}: optimize"
+    origins = (origin for places in settings.origins.values() for origin in places)
+    if start is None or any(origin.startswith(("-:", "fd://")) for origin in origins):  # those can be read but once
+        raise ConfigError(f"{place}: m2serve cannot be started a second time like this: start it with python -O")
+    try:
+        start.again(level)
+    except OSError as error:
+        raise ConfigError(f"{place}: cannot execute {start.program[0]}: {error.strerror}") from error
 
 
 def _order(orders: Iterable[tuple[str, str]]) -> int:

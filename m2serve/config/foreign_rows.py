@@ -67,7 +67,6 @@ APPLICATION = (
     _elsewhere("early-envdir", "DIR", "envdir sets the same variables; $(NAME) in a file does not see them"),
     _elsewhere("pecan eval", "TEXT", "write it into the Python file that wsgi-file names"),
     _elsewhere("no-site", "", "start m2serve with python -S -m m2serve"),
-    _elsewhere("optimize", "N", "start m2serve with PYTHONOPTIMIZE set", "O"),
     _elsewhere("gevent async ugreen greenlet eventlet asyncio tornado", "N", "requests run in threads; set threads"),
     _elsewhere("gevent-monkey-patch gevent-early-monkey-patch", "", "requests run in threads; set threads"),
     _elsewhere("loop", "NAME", "requests run in threads; set threads"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,16 @@ class Start:
         if not sys.executable or len(program) < 2 or sys.orig_argv[len(program) :] != arguments or directory is None:
             return None
         return cls((sys.executable, *program[1:]), tuple(arguments), dict(os.environ), directory)
+
+    def again(self, level: int) -> NoReturn:
+        """Be this process anew, with Python's ``-O`` or ``-OO``; whoever waits for it notices nothing.
+
+        To be called before anything is opened. Raises: OSError: it cannot be executed.
+        """
+        program, *rest = self.program
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execve(program, (program, f"-{'O' * level}", *rest, *self.arguments), dict(self.environment))
 
 
 def _directory() -> str | None:

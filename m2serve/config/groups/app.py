@@ -113,6 +113,11 @@ class AppGroup:
         ),
         metavar="MODULE",
     )
+    optimize: int | None = option(
+        None,
+        "Python leaves out assert (1), and docstrings (2). By default as it was started.",
+        names=("O",),
+    )
     pymodule_alias: tuple[ModuleAlias, ...] = option(
         (), "Another name under which a module, or a Python file, can be imported.", metavar="NAME=MODULE"
     )

@@ -53,3 +53,12 @@ def test_it_cannot_be_told(started, monkeypatch, tmp_path):
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert started(["python", "-m", "m2serve"], ["m2serve"]) is None
+
+
+def test_the_same_again_with_another_level(started, monkeypatch):
+    executed = []
+    monkeypatch.setattr(os, "execve", lambda *command: executed.append(command))
+    start = started(["python", "-X", "dev", "-m", "m2serve", "app.ini"], ["m2serve", "app.ini"])
+    start.again(2)
+    command = (sys.executable, "-OO", "-X", "dev", "-m", "m2serve", "app.ini")
+    assert executed == [(sys.executable, command, dict(os.environ))]
