@@ -23,6 +23,7 @@ OWN = "m2serve-own.ini"
 WITHOUT = {
     "emperor.ini": "names no application",
     "emperor-glob.ini": "names no application",
+    "emperor-watched.ini": "names no application",
     "pyramid-paste.ini": "goes into the background",
     "django-cookiecutter.ini": "goes into the background",
     "cheaper-busyness.ini": "128 processes",
@@ -57,7 +58,8 @@ def test_they_serve(
     servers: dict[str, Server] = {}
     for name in names:
         door = () if name == OWN else ("--zeromq", front.pair_of(host(name)))
-        fewer = () if "cheaper" in (deployment.files / name).read_text() else ("-p", "1", "--threads", "2")
+        counted = any(word in (deployment.files / name).read_text() for word in ("cheaper", "map-socket"))
+        fewer = () if counted else ("-p", "1", "--threads", "2")
         servers[name] = start_server(
             *(name, *door, *fewer, "--pythonpath", str(deployment.stubs)),
             cwd=deployment.files,

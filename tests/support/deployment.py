@@ -128,7 +128,7 @@ class Deployment:
                     self._stub_module("paste.deploy")
                 case "wsgi-file":
                     _stub(here / value)
-                case "mount":
+                case "mount" | "worker-mount":
                     target = value.partition("=")[2]
                     if target.endswith((".py", ".wsgi")):
                         _stub(here / target)
@@ -167,5 +167,9 @@ def targets(name: str) -> Iterator[tuple[str, str]]:
             yield from ((f"/{wiki}/", f"/{wiki}") for wiki in ("one", "two", "three"))
         case "flask-mounts.ini":
             yield from (("/", ""), ("/shop/", "/shop"), ("/blog/", "/blog"))
+        case "declared-sites.ini":
+            yield from (("/shop/", "/shop"), ("/blog/", "/blog"))
+        case "worker-mounts.ini":
+            yield from (("/wiki/", "/wiki"), ("/files/", "/files"))
         case _:
             yield "/", ""
