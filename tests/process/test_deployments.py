@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from support.corpus import NAMES
 from support.deployment import Deployment, targets
 from support.http import get
+from support.server import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +28,8 @@ WITHOUT = {
     "emperor.ini": "names no application",
     "emperor-glob.ini": "names no application",
     "emperor-watched.ini": "names no application",
-    "pyramid-paste.ini": "goes into the background",
-    "django-cookiecutter.ini": "goes into the background",
+    "pyramid-paste.ini": "goes into the background: below",
+    "django-cookiecutter.ini": "goes into the background: below",
     "cheaper-busyness.ini": "128 processes",
     "vassal-on-demand.ini": "takes its socket from its emperor",
 }
@@ -37,6 +41,10 @@ TOGETHER = 8
 
 def host(name: str) -> str:
     return f"{name.removesuffix('.ini')}.test"
+
+
+BACKGROUND = {"pyramid-paste.ini": "pid_5000.pid", "django-cookiecutter.ini": "portal.pid"}
+"""Their pid files."""
 
 
 def test_forty_are_served() -> None:
@@ -78,3 +86,25 @@ def test_they_serve(
         server.signal(signal.SIGINT)
     for name, server in servers.items():
         assert server.wait() == 0, name
+
+
+@pytest.mark.parametrize("name", BACKGROUND)
+def test_they_serve_in_the_background(
+    name: str, mongrel2: Mongrel2, start_server: Callable[..., Server], public_path: Callable[[], Path]
+) -> None:
+    """The command is over when they are there; the pid file says who is to be stopped."""
+    deployment = Deployment(public_path() / "root", [name])
+    more = ("--zeromq", mongrel2.pair, "-p", "1", "--threads", "2", "--pythonpath", str(deployment.stubs))
+    where = {"cwd": deployment.files, "environment": deployment.environment(name)}
+    launcher = start_server(name, *more, **where)
+    assert launcher.wait(30) == 0, launcher.log
+    (pidfile,) = deployment.root.rglob(BACKGROUND[name])
+    pid = int(pidfile.read_text())
+    try:
+        assert get(mongrel2.address).text == f"{name} at /"
+        assert start_server("--stop", str(pidfile)).wait() == 0
+        wait_until(lambda: not psutil.pid_exists(pid), 30, "it stops")
+        assert not pidfile.exists()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
