@@ -36,6 +36,8 @@ class Door(NamedTuple):
     """Seconds from the first byte of a request to the last one of its head."""
     body_timeout: float = 60.0
     """Seconds without a byte of a body."""
+    chunk_timeout: float = 60.0
+    """The same of one that comes in chunks."""
     tls: Tls | None = None
     shared: bool = False
     """The address is that of a shared-socket."""

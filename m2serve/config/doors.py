@@ -53,6 +53,8 @@ class Timeouts(NamedTuple):
     keepalive: float
     head: float
     body: float
+    chunked: float
+    """A body in chunks."""
 
 
 def numbered(given: Iterable[tuple[str, str]]) -> tuple[tuple[str, int], ...]:
@@ -100,9 +102,10 @@ def served_by(maps: Iterable[SocketMap]) -> dict[int, tuple[int, ...]]:
 def timeouts(settings: Settings, protocol: DoorProtocol) -> Timeouts:
     """What connections of that protocol are given. A web server in front has the whole request first."""
     if protocol in ("http", "https"):
-        patience = (settings.http_headers_timeout, settings.http_timeout)
+        body = settings.http_timeout
+        patience = (settings.http_headers_timeout, body, settings.chunked_input_timeout or body)
     else:
-        patience = (settings.socket_timeout, settings.socket_timeout)
+        patience = (settings.socket_timeout,) * 3
     several = protocol in ("http", "https", "fastcgi")
     return Timeouts(float(settings.http_keepalive) if several else 0.0, *map(float, patience))
 

@@ -47,8 +47,6 @@ SOCKETS = (
     _elsewhere("http-to", "ADDRESS", "requests go to the application that is served here"),
     _needless("tcp-fast-open", "", _KERNEL),
     _needless("post-buffering-bufsize", "BYTES", "bodies are read in pieces of a size of our own"),
-    _elsewhere("chunked-input-limit", "BYTES", "limit-post is for every body"),
-    _elsewhere("chunked-input-timeout", "SECONDS", "http-timeout is for every body"),
 )
 
 PROCESSES = (

@@ -215,6 +215,7 @@ class Doors:
             keepalive=limits.keepalive,
             head_timeout=limits.head,
             body_timeout=limits.body,
+            chunk_timeout=limits.chunked,
             tls=one.tls,
             shared=one.shared,
             workers=one.workers,

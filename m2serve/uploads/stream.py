@@ -211,5 +211,6 @@ class StreamBody(io.BufferedIOBase):
         """Wait until something has come or happened."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._pieces or self.complete or self._failure, self._timeout):
-                text = f"nothing more of the body came for {self._timeout:g} s (socket-timeout)"
+                which = "socket-timeout" if self.length is not None else "socket-timeout, chunked-input-timeout"
+                text = f"nothing more of the body came for {self._timeout:g} s ({which})"
                 self._fail(lambda: BodyError(text, status=408))

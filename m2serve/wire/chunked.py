@@ -44,7 +44,7 @@ class Chunks:
         """Take more.
 
         Returns: what of the body was in it, and what stands behind the body's end.
-        Raises: RemoteProtocolError: these are no chunks, or too long a trailer (431).
+        Raises: RemoteProtocolError: these are no chunks, one is too large (413), or a trailer too long (431).
         """
         if self._kept:
             data = self._kept + data
@@ -88,6 +88,9 @@ class Chunks:
         if match is None or len(line) > _LONGEST_LINE:
             raise RemoteProtocolError(f"not the size of a chunk: {line[:40]!r}")
         self._left = int(match[1], 16)
+        if 0 < self._limits.chunk < self._left:
+            text = f"a chunk of {self._left} bytes, at most {self._limits.chunk} (chunked-input-limit)"
+            raise RemoteProtocolError(text, status=413)
         self._trailing = not self._left
 
     def _trailer(self, line: bytes) -> None:

@@ -34,6 +34,8 @@ class Limits(NamedTuple):
     """Bytes of a request line and its headers, or of a block of variables (buffer-size): beyond it 431, 414."""
     fields: int = 128
     """Headers of a request: beyond it 431."""
+    chunk: int = 0
+    """Bytes of one chunk of a body (chunked-input-limit): beyond it 413; 0: any number."""
 
 
 class Peer(NamedTuple):

@@ -41,7 +41,7 @@ def open_doors(
     patience = float(settings.send_timeout) or math.inf
     policy = Policy(limits, int(settings.post_buffering), patience, _connections())
     room = DoorRoom(policy, visitors, worker, mail)
-    believed = Limits(settings.buffer_size, settings.http_max_headers)
+    believed = Limits(settings.buffer_size, settings.http_max_headers, settings.chunked_input_limit)
     for door in doors:
         if door.workers and worker not in door.workers:
             continue

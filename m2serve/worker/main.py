@@ -97,7 +97,8 @@ def run(
     ledger = Ledger(node.ledger_fd, len(node.endpoints), node.ring_size)
     responders = [Responder(pair.recv) for pair in node.endpoints]
     limits = PostLimits(settings.limit_post)
-    streams = StreamedUploads(node.fronts, float(settings.socket_timeout), limits)
+    patience = (float(settings.socket_timeout), float(settings.chunked_input_timeout or settings.socket_timeout))
+    streams = StreamedUploads(node.fronts, patience, limits)
     uploads = Uploads(node.fronts, ledger.uploads)
 
     def renew(reason: str) -> None:

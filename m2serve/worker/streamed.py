@@ -72,19 +72,20 @@ class StreamedUploads:
 
     Args:
         fronts: by endpoint.
-        timeout: seconds without a byte after which one is given up.
+        patience: seconds without a byte after which one is given up; of one that comes in chunks.
         limits: how large they may be.
     """
 
-    def __init__(self, fronts: Sequence[Front], timeout: float, limits: PostLimits) -> None:
+    def __init__(self, fronts: Sequence[Front], patience: tuple[float, float], limits: PostLimits) -> None:
         self._windows = [_WINDOW * front.content_length for front in fronts]
-        self._timeout = timeout
+        self._patience = patience
         self._limits = limits
 
     def open(self, delivery: Delivery, request: Request) -> StreamedUpload:
         """The body of which *request* is the first message."""
         limit = self._limits.of(request.path)
-        return StreamedUpload(request, delivery.channel, limit, self._windows[delivery.endpoint], self._timeout)
+        timeout = self._patience[b"content-length" not in request.headers]
+        return StreamedUpload(request, delivery.channel, limit, self._windows[delivery.endpoint], timeout)
 
 
 def _announced(request: Request, limit: int | None) -> tuple[int | None, int, str | None]:

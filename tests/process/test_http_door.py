@@ -41,6 +41,28 @@ def test_it_serves(serve_http: Callable[..., Any]) -> None:
     assert server.stop(PATIENCE) == 0
 
 
+CHUNKED = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNK = b"3e8\r\n" + b"x" * 1000 + b"\r\n"
+
+
+def test_one_chunk_has_a_limit(serve_http: Callable[..., Any]) -> None:
+    """As in uWSGI, where a body of many of them may have any size."""
+    _, address = serve_http("--chunked-input-limit", "1000")
+    with Connection(address) as connection, Connection(address) as other:
+        connection.send(CHUNKED + 50 * CHUNK + b"0\r\n\r\n")
+        assert connection.read().body == b"x" * 50_000
+        connection.send(CHUNKED + CHUNK + b"3e9\r\n")
+        assert connection.read().status == 413
+        assert other.request("/echo", method="POST", body=bytes(50_000)).body == bytes(50_000)
+
+
+def test_a_body_in_chunks_has_a_time_of_its_own(serve_http: Callable[..., Any]) -> None:
+    _, address = serve_http("--chunked-input-timeout", "1")
+    with Connection(address) as connection:
+        connection.send(CHUNKED + CHUNK)
+        assert connection.read().status == 408
+
+
 def test_no_reload_costs_a_request(serve_http: Callable[..., Any]) -> None:
     server, address = serve_http("--threads", "4", workers=2)
     over = threading.Event()

@@ -276,7 +276,7 @@ def test_an_early_answer_ends_the_upload(
 
 @FRAMINGS
 def test_a_client_that_falls_silent_gets_408(streaming: Callable[..., Any], chunked: bool) -> None:
-    mongrel2, _ = streaming("--socket-timeout", "1")
+    mongrel2, _ = streaming("--chunked-input-timeout" if chunked else "--socket-timeout", "1")
     with Connection(mongrel2.address) as connection:
         connection.send(head("/digest/65536/0", length=None if chunked else 10 * MIB))
         connection.send(chunks(bytes(200 * KIB))[:-5] if chunked else bytes(200 * KIB))

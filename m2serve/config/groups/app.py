@@ -15,7 +15,7 @@ from m2serve.config.values import (
     Mount,
     PostLimit,
 )
-from m2serve.ids import Seconds
+from m2serve.ids import Bytes, Seconds
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,16 @@ class AppGroup:
         "How long the next bytes of a streamed upload may take; then it is answered 408.",
         names=("z",),
         minimum=1,
+    )
+    chunked_input_timeout: Seconds = option(
+        Seconds(0),
+        "How long the next bytes of a body in chunks may take, of a streamed upload and at http and https; 0: as of "
+        "any other (socket-timeout, http-timeout).",
+    )
+    chunked_input_limit: Bytes = option(
+        Bytes(0),
+        "How large one chunk of a body in chunks may be, at http and https; a request with a larger one is answered "
+        "413. For the body as a whole there is limit-post.",
     )
     chdir: str | None = option(None, "Directory to change to before loading the application.", metavar="DIR")
     chdir2: str | None = option(None, "Directory to change to when the application has been loaded.", metavar="DIR")

@@ -228,7 +228,7 @@ class Connection:
             body.add(data)
         self._reply()
         if not codec.ended:
-            self._expire_in(self.door.body_timeout)
+            self._expire_in(self.door.chunk_timeout if head.length is None else self.door.body_timeout)
             return False
         whole = body.whole()
         request = head.request

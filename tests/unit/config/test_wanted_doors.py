@@ -82,9 +82,15 @@ def test_a_mistake_in_a_socket_is_the_only_one() -> None:
 
 def test_timeouts() -> None:
     settings = examined("socket-timeout = 7\nhttp-timeout = 8\nhttp-headers-timeout = 9\nhttp-keepalive = 5\n").settings
-    assert doors.timeouts(settings, "https") == (5, 9, 8)
-    assert doors.timeouts(settings, "fastcgi") == (5, 7, 7)
-    assert doors.timeouts(settings, "scgi") == (0, 7, 7)
+    assert doors.timeouts(settings, "https") == (5, 9, 8, 8)
+    assert doors.timeouts(settings, "fastcgi") == (5, 7, 7, 7)
+    assert doors.timeouts(settings, "scgi") == (0, 7, 7, 7)
+    settings = examined(
+        "http-timeout = 8\nhttp-headers-timeout = 9\nhttp-keepalive = 5\nsocket-timeout = 7\n"
+        "chunked-input-timeout = 3\n"
+    ).settings
+    assert doors.timeouts(settings, "http") == (5, 9, 8, 3)
+    assert doors.timeouts(settings, "fastcgi") == (5, 7, 7, 7)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def test_all_are_bound_and_described(doors):
     assert (unix.protocol, unix.name, unix.local, unix.keepalive) == ("uwsgi", os.path.abspath("a.sock"), ("", 0), 0)
     assert (abstract.protocol, abstract.name, abstract.family) == ("scgi", "@m2serve-doors-test", socket.AF_UNIX)
     assert (http.protocol, http.keepalive, http.head_timeout, http.body_timeout) == ("http", 75.0, 10.0, 60.0)
+    assert http.chunk_timeout == 60.0
     assert http.name == f"127.0.0.1:{http.local[1]}"
     socket.create_connection(http.local).close()
     assert not os.get_blocking(http.fd)

@@ -89,6 +89,14 @@ def test_what_is_large_or_has_a_body_is_not_remembered(data: bytes) -> None:
     assert [read(make, data).requests[0].request.key for _ in range(3)] == [b""] * 3
 
 
+def test_a_chunk_may_be_so_large_and_the_body_larger() -> None:
+    assert read("http", CHUNKED, chunk=6).requests[0].body == b"hello world"
+    status, why = refusal("http", CHUNKED, chunk=5)
+    assert (status, why) == (413, "a chunk of 6 bytes, at most 5 (chunked-input-limit)")
+    # before any byte of it has come
+    assert refusal("http", CHUNKED[: CHUNKED.index(b"hello")], chunk=4)[0] == 413
+
+
 @pytest.mark.parametrize(
     ("local", "name", "port"),
     [

@@ -51,7 +51,7 @@ def first_message(body: bytes = b"01234", *, done: bool = False, **headers: Any)
 
 def opened(request: Request, *limits: str) -> tuple[StreamedUpload, Channel]:
     fronts = [Front(PAIR), Front(PAIR, content_length=1000)]
-    uploads = StreamedUploads(fronts, 5.0, PostLimits(PostLimit.parse(text) for text in limits))
+    uploads = StreamedUploads(fronts, (5.0, 0.001), PostLimits(PostLimit.parse(text) for text in limits))
     channel = Channel()
     return uploads.open(Delivery(b"", channel, 1, cards.STREAM), request), channel
 
@@ -62,7 +62,7 @@ def credit(count: int) -> bytes:
 
 def test_from_the_beginning_to_the_end() -> None:
     body, channel = opened(first_message())
-    assert (body.length, body.fault, body.complete) == (10, None, False)
+    assert (body.length, body.fault, body.complete, body.input._timeout) == (10, None, False, 5.0)
     assert body.input.read(5) == b"01234"
     assert channel.orders == []
     channel.sink.feed(5, b"56789", True)
@@ -98,7 +98,7 @@ def test_nobody_to_be_woken() -> None:
 
 def test_a_chunked_body_has_no_length() -> None:
     body, channel = opened(first_message(b"", content_length=None, transfer_encoding="chunked"))
-    assert (body.length, body.fault) == (None, None)
+    assert (body.length, body.fault, body.input._timeout) == (None, None, 0.001)
     channel.sink.feed(0, b"abc", False)
     channel.sink.feed(3, b"", True)
     assert body.input.read() == b"abc"

@@ -159,9 +159,11 @@ def test_a_refusal_reaches_a_client_that_sends_on(open_door: Callable[..., Doorm
         assert receive_all(client).startswith(b"HTTP/1.1 413")
 
 
-@pytest.mark.parametrize("said", [b"/a", b"/a 10\nabc"])
-def test_slow_requests_are_given_up(open_door: Callable[..., Doorman], said: bytes) -> None:
-    door = open_door(echo, head_timeout=0.2, body_timeout=0.2)
+@pytest.mark.parametrize(
+    ("said", "which"), [(b"/a", "head_timeout"), (b"/a 10\nabc", "body_timeout"), (b"/a ?\nabc", "chunk_timeout")]
+)
+def test_slow_requests_are_given_up(open_door: Callable[..., Doorman], said: bytes, which: str) -> None:
+    door = open_door(echo, **{which: 0.2})
     with door.connect() as client:
         client.sendall(said)
         assert receive_all(client).startswith(b"HTTP/1.1 408")
