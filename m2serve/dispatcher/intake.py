@@ -14,7 +14,7 @@ from m2serve.dispatcher import credits
 from m2serve.dispatcher.credits import Debts
 from m2serve.dispatcher.phase import Phase
 from m2serve.dispatcher.pull import Pull
-from m2serve.dispatcher.recount import BATCH, consume, recount
+from m2serve.dispatcher.recount import ARM_AFTER, BATCH, arm, recount
 from m2serve.dispatcher.taken import Arrival, Marked, State, Taken
 from m2serve.errors import TransportError
 from m2serve.transports import ledger
@@ -145,21 +145,13 @@ class Intake(Pull):
             self.full = words[ledger.TAIL] == tail
             return True  # full of requests that wait: Mongrel2 keeps the rest
         try:
-            if self.is_unix:
-                return self._receive_counted(start, room)
             count = self.sock.recv_into(ring.data[start : start + room])
         except BlockingIOError:
             return True
-        words[ledger.RECEIVED] = received + count
-        return count > 0
-
-    def _receive_counted(self, start: int, room: int) -> bool:
-        """Peek, commit, consume: a successor tells by the peek offset which of the three happened."""
-        assert self.sock is not None
-        words = self.words
-        count = self.sock.recv_into(self.ring.data[start : start + room], 0, socket.MSG_PEEK)
-        words[ledger.RECEIVED] += count
-        consume(self.sock, words, count)
+        # should we die before this, a successor learns from the kernel how many they were
+        words[ledger.RECEIVED] = received = received + count
+        if received - words[ledger.ARMED] > ARM_AFTER and self.is_unix:
+            arm(self.sock, words)
         return count > 0
 
     def arrivals(self, now: float) -> Iterable[Taken | Marked | Arrival]:

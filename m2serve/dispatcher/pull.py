@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from m2serve.dispatcher.phase import Phase
-from m2serve.dispatcher.recount import SO_PEEK_OFF
+from m2serve.dispatcher.recount import arm
 from m2serve.errors import ProtocolError, TransportError
 from m2serve.transports import ledger, peer
 from m2serve.transports.responder import Origin
@@ -60,7 +60,7 @@ class Pull:
 
     @property
     def is_unix(self) -> bool:
-        """Whether the kernel counts received bytes for us (TCP) or we keep count by peeking (Unix)."""
+        """Whether it is a Unix socket, and not TCP."""
         return self.pair.send.scheme == "ipc"
 
     def fileno(self) -> int:
@@ -137,7 +137,7 @@ class Pull:
             ledger.TAIL,
             ledger.GIANT,
             ledger.SKIP,
-            ledger.CONSUMED,
+            ledger.ARMED,
             ledger.BASE,
         ):
             words[word] = 0
@@ -147,7 +147,7 @@ class Pull:
         words[ledger.EPOCH] = self.epoch
         words[ledger.PHASE] = ledger.ESTABLISHED
         if self.is_unix:
-            self.sock.setsockopt(socket.SOL_SOCKET, SO_PEEK_OFF, 0)
+            arm(self.sock, words)
         # Only now does Mongrel2 count us in; the ledger is ready for the first byte.
         self.sock.send(zmtp.ready(b"PULL"))
         self.origin = Origin(self.epoch)

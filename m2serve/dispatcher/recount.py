@@ -1,6 +1,7 @@
 """How many bytes of a connection were taken into the ring, when a predecessor died amid taking some.
 
-TCP counts for us; a Unix socket is peeked first, and consumed when the ledger knows.
+The kernel counts in both cases. TCP says what has arrived. A Unix socket has an offset for peeking, SO_PEEK_OFF, which
+goes down by every byte that is read: set to a large number, and never used to peek, it is a counter.
 """
 
 from __future__ import annotations
@@ -18,30 +19,45 @@ from m2serve.transports import ledger
 
 BATCH: Final = 256 * 1024
 """Bytes taken at once."""
-SO_PEEK_OFF: Final = 42  # asm-generic/socket.h; Python has no name for it
+ARM_AFTER: Final = 1 << 30
+"""Bytes after which the count of a Unix socket has to begin anew: it would reach 0 at some time."""
+_FULL: Final = (1 << 31) - 1
+_SO_PEEK_OFF: Final = 42  # asm-generic/socket.h; Python has no name for it
 _TCPI_BYTES_RECEIVED: Final = 128  # offset in struct tcp_info, linux/tcp.h
 _FIN_TO_COME: Final = (1, 4, 5)
 """TCP states (include/net/tcp_states.h) before the peer's FIN: ESTABLISHED, FIN_WAIT1, FIN_WAIT2."""
 
 
-def consume(sock: socket.socket, words: memoryview, count: int) -> None:
-    """Remove from a Unix socket what the ledger has."""
-    while count:
-        gone = len(sock.recv(count))
-        words[ledger.CONSUMED] += gone
-        count -= gone
+def arm(sock: socket.socket, words: memoryview) -> None:
+    """Have the kernel count what is read from a Unix socket from here on; the ledger is in step with it."""
+    # in this order: a count that is full when bytes were taken since ARMED tells that we died in between
+    sock.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, _FULL)
+    words[ledger.ARMED] = words[ledger.RECEIVED]
 
 
 def recount(sock: socket.socket, words: memoryview, *, is_unix: bool) -> None:
-    """Find out what the predecessor had taken from the socket when it died."""
+    """Find out what the predecessor had taken from the socket when it died.
+
+    Raises:
+        TransportError: the connection is broken, or the ledger cannot be right.
+    """
+    known = words[ledger.RECEIVED]
+    received = _taken_of_unix(sock, words) if is_unix else _taken_of_tcp(sock, words)
+    if not known <= received <= known + BATCH:
+        raise TransportError(f"ledger says {known} bytes, kernel {received}")
+    words[ledger.RECEIVED] = received
     if is_unix:
-        peeked = struct.unpack("i", sock.getsockopt(socket.SOL_SOCKET, SO_PEEK_OFF, 4))[0]
-        behind = words[ledger.RECEIVED] - words[ledger.CONSUMED]
-        if peeked and behind:  # died before it had consumed, or amid: the kernel counts down as bytes go
-            consume(sock, words, min(peeked, behind))
-        words[ledger.CONSUMED] = words[ledger.RECEIVED]  # it may have died before it noted that
-        sock.setsockopt(socket.SOL_SOCKET, SO_PEEK_OFF, 0)
-        return
+        arm(sock, words)
+
+
+def _taken_of_unix(sock: socket.socket, words: memoryview) -> int:
+    left = struct.unpack("i", sock.getsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 4))[0]
+    if left == _FULL:  # nothing was taken since, or it died while it armed
+        return int(words[ledger.RECEIVED])
+    return int(words[ledger.ARMED]) + _FULL - int(left)
+
+
+def _taken_of_tcp(sock: socket.socket, words: memoryview) -> int:
     unread, info = -1, b""
     while unread != (unread := _unread(sock)):  # else more came between the two: they do not belong together
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
@@ -52,9 +68,7 @@ def recount(sock: socket.socket, words: memoryview, *, is_unix: bool) -> None:
         if error:
             raise TransportError(os.strerror(error).lower())
         received -= 1  # the peer's FIN counts as a byte that has arrived, but not as one that is unread
-    if not words[ledger.RECEIVED] <= received <= words[ledger.RECEIVED] + BATCH:
-        raise TransportError(f"ledger says {words[ledger.RECEIVED]} bytes, kernel {received}")
-    words[ledger.RECEIVED] = received
+    return int(received)
 
 
 def _unread(sock: socket.socket) -> int:

@@ -14,7 +14,7 @@ Words of an endpoint, all written by the dispatcher alone:
 - ``TAIL``: position of the oldest frame that is still needed
 - ``GIANT``, ``SKIP``: bytes between these two positions belong to a refused message and are not looked at
 - ``AWAKE``: the epoch while the dispatcher is at work and could send answers of that epoch, else 0
-- ``CONSUMED``: Unix sockets only, position behind the last byte removed from the socket
+- ``ARMED``: Unix sockets only, position at which the kernel was last told to count (``dispatcher/recount.py``)
 - ``FLOW``: PRESUMED: this Mongrel2 is said to give download credits; PROVEN: it has given some
 - ``QUEUED``, ``OLDEST``: requests that wait for a thread, and when the oldest came (monotonic ns); four times a second
 
@@ -72,7 +72,7 @@ OPENING: Final = 2
 RECEIVED: Final = 3
 TAIL: Final = 4
 SKIP: Final = 5
-CONSUMED: Final = 6
+ARMED: Final = 6
 BASE: Final = 7
 AWAKE: Final = 8
 GIANT: Final = 9

@@ -212,8 +212,9 @@ def test_a_ledger_that_disagrees_with_the_kernel_is_not_believed(tcp_node, caplo
     assert "kernel 0" in caplog.text
 
 
-@pytest.mark.parametrize("point", ["peeked", "committed", "consumed amid", "consumed", "noted"])
-def test_unix_death_between_peek_commit_and_consume(tmp_path, point):
+@pytest.mark.parametrize("amount", [1, 200, len(MANY)])
+@pytest.mark.parametrize("noted", [True, False])
+def test_unix_death_between_taking_and_noting(tmp_path, noted, amount):
     node = Node("ipc", tmp_path)
     intake = node.opened()
     node.send(message(100))
@@ -221,26 +222,52 @@ def test_unix_death_between_peek_commit_and_consume(tmp_path, point):
     intake.ring.take(0)
     node.send(MANY)
     wait_readable(intake.sock)
-    words, sock = intake.words, intake.sock
-    start = intake.ring.offset(words[ledger.RECEIVED])
-    count = sock.recv_into(intake.ring.data[start : start + 500], 0, socket.MSG_PEEK)
-    assert count == min(500, len(MANY))
-    assert peek_offset(sock) == count
-    if point != "peeked":
+    words, start = intake.words, intake.ring.offset(intake.words[ledger.RECEIVED])
+    count = intake.sock.recv_into(intake.ring.data[start : start + amount])
+    assert count == amount
+    if noted:
         words[ledger.RECEIVED] += count
-    if point == "consumed amid":
-        sock.recv(count // 2)
-        assert peek_offset(sock) == count - count // 2
-    if point in ("consumed", "noted"):
-        sock.recv(count)
-        assert peek_offset(sock) == 0
-    if point == "noted":
-        words[ledger.CONSUMED] += count
     heir = node.successor()
-    assert heir.words[ledger.CONSUMED] == heir.words[ledger.RECEIVED]
+    assert heir.words[ledger.RECEIVED] == len(message(100)) + count
     assert conns(rest_of(heir, 20)) == list(range(20))
-    assert heir.words[ledger.CONSUMED] == heir.words[ledger.RECEIVED] == len(message(100) + MANY)
+    assert heir.words[ledger.RECEIVED] == len(message(100) + MANY)
     check_goes_on(node, heir, 20)
+    node.close()
+
+
+@pytest.mark.parametrize("point", ["before", "amid", "after"])
+def test_the_count_of_a_unix_socket_begins_anew_before_it_ends(tmp_path, monkeypatch, point):
+    node = Node("ipc", tmp_path)
+    intake = node.opened()
+    monkeypatch.setattr("m2serve.dispatcher.intake.ARM_AFTER", len(MANY) // 2)
+    if point == "before":
+        monkeypatch.setattr("m2serve.dispatcher.intake.arm", lambda sock, words: None)
+    elif point == "amid":
+        monkeypatch.setattr("m2serve.dispatcher.intake.arm", lambda sock, words: recounts.arm(sock, [0] * len(words)))
+    node.send(MANY)
+    found = receive(intake, 20)
+    assert conns(found) == list(range(20))
+    monkeypatch.undo()
+    for one in found:
+        intake.ring.take(one.frame)
+    assert (intake.words[ledger.ARMED] == len(MANY)) is (point == "after")
+    assert (peek_offset(intake.sock) == (1 << 31) - 1) is (point != "before")
+    heir = node.successor()
+    assert heir.words[ledger.RECEIVED] == heir.words[ledger.ARMED] == len(MANY)
+    check_goes_on(node, heir, 20)
+    node.close()
+
+
+def test_a_count_of_a_unix_socket_that_cannot_be_is_not_believed(tmp_path, caplog):
+    node = Node("ipc", tmp_path)
+    intake = node.opened()
+    node.send(MANY)
+    receive(intake, 20)
+    intake.words[ledger.RECEIVED] = 17
+    intake.words[ledger.ARMED] += 1 << 29
+    heir = node.successor()
+    assert heir.sock is None
+    assert "ledger says 17 bytes" in caplog.text
     node.close()
 
 

@@ -10,7 +10,7 @@ from m2serve.wire import crew
 from m2serve.wire.crew import Word
 from m2serve.wire.link import Verb
 
-KNOWN = (2, "5ead124c")
+KNOWN = (3, "656a500e")
 
 
 def constants(module):

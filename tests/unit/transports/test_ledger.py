@@ -53,7 +53,7 @@ def test_nothing_overlaps():
 
 def test_every_word_has_a_place(fd):
     names = (
-        ledger.EPOCH, ledger.PHASE, ledger.OPENING, ledger.RECEIVED, ledger.TAIL, ledger.SKIP, ledger.CONSUMED,
+        ledger.EPOCH, ledger.PHASE, ledger.OPENING, ledger.RECEIVED, ledger.TAIL, ledger.SKIP, ledger.ARMED,
         ledger.BASE, ledger.AWAKE, ledger.GIANT,
     )  # fmt: skip
     assert len(set(names)) == len(names)
