@@ -30,6 +30,10 @@ _TRUST: Final = 0.0001
 and who was to be next is late by this."""
 
 
+_FEW: Final = 3
+"""From so many requests on it is not looked whether they were taken before it is time to ring again."""
+
+
 _ROOM: Final = 1 << 20
 """Bytes that may lie in the link, if the kernel allows it: pieces of streamed uploads travel there."""
 
@@ -210,15 +214,23 @@ class Crew:
 
         Nobody is woken while a thread is up, for it looks for more before it sleeps; unless it makes no progress.
         """
+        few = len(self.unrung) < _FEW
+        if few and self._all_taken():
+            self._called = False
+            return
         if self._called or not self._nobody_comes(now):
             if now - self._progress < (_TRUST if self._awake[0] else _PATIENCE):
                 return
         # A ring for nothing is worse than none: it would be counted on for the next request.
-        self.unrung = [taken for taken in self.unrung if not self.has_copied(taken)]
-        self._called = bool(self.unrung)
+        self._called = few or not self._all_taken()
         self._progress = now
         if self._called:
             self.ring()
+
+    def _all_taken(self) -> bool:
+        """Forget what was taken since it was handed out; whether that was all."""
+        self.unrung = [taken for taken in self.unrung if not self.has_copied(taken)]
+        return not self.unrung
 
     def _nobody_comes(self, now: float) -> bool:
         """Whether every thread sleeps, or sits in a request for so long that it is not counted on."""

@@ -46,7 +46,10 @@ _WAKE_BACKSTOP: Final = 0.02
 """Seconds until finished requests are looked for although nobody rang: a store and a load of two processors may
 pass each other, so the bell alone is not enough."""
 _GATHER: Final = 2
-_SPIN: Final = 0.0005
+_BURST: Final = 3
+"""Requests that have come at once from which on their answers leave together, by us. The answers of fewer leave each by
+its worker, which is a hop less."""
+_SPIN: Final = 0.0001
 """Seconds after a request was handed out for which we look, without sleeping, whether a thread takes it."""
 _UNRUNG_WAIT: Final = 0.001
 _BLOCKED_RETRY: Final = 0.005
@@ -190,13 +193,10 @@ class Dispatcher:
         self._asleep = True
         return timeout
 
-    def _awake(self) -> None:
-        """Say to the workers that answers left in their slots are sent soon."""
-        self._asleep = False
-        self._ledger.words[ledger.WANT_WAKE] = 0
-        for intake in self._intakes:
-            if self._outgoing.may_answer_for(intake):
-                intake.words[ledger.AWAKE] = 0 if intake.origin.dead else intake.epoch
+    def _collect_for(self, intake: Intake, burst: bool) -> None:
+        """Say to the workers whether answers left in their slots are sent soon."""
+        collects = burst and self._outgoing.may_answer_for(intake) and not intake.origin.dead
+        intake.words[ledger.AWAKE] = intake.epoch if collects else 0
 
     def _housekeeping(self, now: float) -> float:
         """What need not be done in every turn; gives the time of the next."""
@@ -270,12 +270,15 @@ class Dispatcher:
                 self._watch.forget(intake)
             return
         if self._asleep:
-            self._awake()
+            self._asleep = False
+            self._ledger.words[ledger.WANT_WAKE] = 0
         try:
             alive = intake.receive()
             if intake.full:
                 self._router.make_room(intake)
+            given = self._router.given
             self._take_in(intake, now)
+            self._collect_for(intake, self._router.given - given >= _BURST)
             while intake.strangers:
                 # says it in the log if Mongrel2 would not take answers under this name
                 self._outgoing.responders[index].subscribes(intake.strangers.pop())

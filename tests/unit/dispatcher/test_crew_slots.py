@@ -84,6 +84,20 @@ def test_who_waits_too_long_gets_a_thread_of_his_own(it):
     assert it.crew.unrung == []
 
 
+def test_what_was_taken_is_waited_for_no_more(it):
+    """A look costs the dispatcher nothing that it would not spend anyway; while anything counts as not taken it does
+    not sleep."""
+    taken = it.hand()
+    it.crew.call(0.00001)
+    assert it.crew.unrung == [taken]
+    it.run(taken)
+    it.crew.call(0.00002)
+    assert it.crew.unrung == []
+    assert it.rings() == 1
+    it.hand(0.01)
+    assert it.rings() == 1, "the thread that was called has come, and sits in a request"
+
+
 def test_the_slot_that_was_freed_last_is_used_first(it):
     taken = [it.hand() for _ in range(3)]
     it.crew.mails[taken[1].slot] = 0
