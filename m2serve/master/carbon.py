@@ -10,7 +10,6 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from m2serve.errors import ConfigError
 from m2serve.ids import Seconds
 from m2serve.master.attachment import Attachment
 from m2serve.observe.carbon import Report
@@ -72,17 +71,15 @@ class Carbon(Attachment):
         )
 
     def resolve(self) -> None:
-        """Look up the servers. Once: a name server that does not answer would hold up the master later.
-
-        Raises: ConfigError: one of them is unknown.
-        """
+        """Look up the servers. Once: a name server that does not answer would hold up the master later."""
         for name in self.settings.carbon:
             try:
                 family, _, _, _, address = socket.getaddrinfo(name.host, name.port, type=socket.SOCK_STREAM)[0]
             except (OSError, UnicodeError) as error:
-                reason = getattr(error, "strerror", None) or error
-                raise ConfigError(f"{self.settings.origin('carbon')}: carbon = {name}: {reason}") from error
-            self._receivers.append(_Receiver(name, family, address))
+                # No reason to serve nobody.
+                log.error("nothing is sent to %s: %s", name, getattr(error, "strerror", None) or error)
+            else:
+                self._receivers.append(_Receiver(name, family, address))
 
     def abandon(self) -> None:
         for one in self._receivers:

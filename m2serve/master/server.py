@@ -148,10 +148,7 @@ class Server:
         node: NodeFds | None = None
         try:
             # Before a change of root directory, behind which no host may be known.
-            if left is None:
-                carbon.resolve()
-            else:
-                _go_on(carbon.resolve)
+            carbon.resolve()
             if self._rights.chroot is not None:
                 service.notifier.hold()
             self._open_files(doors, listeners, pidfiles, fifo)

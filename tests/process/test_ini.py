@@ -28,7 +28,7 @@ if-env = STAGE=test
 env = STAGE_OF_SITE=%(stage) of %n
 endif
 stage = $(STAGE)
-carbon = h:2003
+raw-socket = :1
 http-processes = 4
 gevent = 100
 set-ph = processes_too = 1
@@ -48,7 +48,7 @@ uwsgi:
 """
 
 WARNED = [
-    r"WARNING .*app\.ini:11: carbon = h:2003: not in this version: ",
+    r"WARNING .*app\.ini:11: raw-socket = :1: not in this version: ",
     r"WARNING .*app\.ini:13: gevent = 100: has no meaning here: requests run in threads",
     r"INFO .*app\.ini:12: http-processes = 4: changes nothing",
     r"INFO .*two sites, 1 process",
@@ -83,9 +83,17 @@ def test_show_config_goes_on(mongrel2: Mongrel2, start_server: Callable[..., Ser
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [
-        ("module = not.there\ncarbon = h:2003\n", 0, ["module = not.there", "; app.ini:3", "; m2serve would start"]),
+        (
+            "module = not.there\nraw-socket = :1\n",
+            0,
+            ["module = not.there", "; app.ini:3", "; m2serve would start"],
+        ),
         ("module = a b\nthreads = many\n", 1, ["app.ini:3: module = a b: expected", "app.ini:4: threads = many"]),
-        ("module = not.there\ncarbon = h:2003\nstrict\n", 1, ["app.ini:4: carbon = h:2003: not in this version"]),
+        (
+            "module = not.there\nraw-socket = :1\nstrict\n",
+            1,
+            ["app.ini:4: raw-socket = :1: not in this version"],
+        ),
     ],
     ids=["would start", "mistakes", "strict"],
 )
