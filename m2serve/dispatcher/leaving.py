@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from m2serve.dispatcher.patience import give_up
 from m2serve.dispatcher.phase import Phase
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Leaving:
 
     def give_up(self) -> None:
         """The node leaves now."""
-        self._router.give_up()
+        give_up(self._router)
         self._uploads.give_up(self._intakes, _TIME_IS_OVER)
 
     def quiet(self, now: float) -> bool:

@@ -13,10 +13,12 @@ from m2serve.config.deadlines import Deadlines
 from m2serve.config.postlimits import PostLimits
 from m2serve.dispatcher.adoption import adopt
 from m2serve.dispatcher.crew import Crew
+from m2serve.dispatcher.deaths import died
 from m2serve.dispatcher.intake import Intake
 from m2serve.dispatcher.leaving import Leaving
 from m2serve.dispatcher.mode import Mode
 from m2serve.dispatcher.outgoing import Outgoing
+from m2serve.dispatcher.patience import expire, make_room
 from m2serve.dispatcher.phase import Phase
 from m2serve.dispatcher.proofs import Proofs
 from m2serve.dispatcher.routing import Router
@@ -226,8 +228,9 @@ class Dispatcher:
                 self._proofs.happened(self._intakes, index, responder.tick(now))
         self._connect_if_useful()
         self._outgoing.tick(self._intakes, now)
-        if router.waiting or router.crowded:
-            router.expire(self._mode.expired(now, self._queue_timeout))
+        router.forget_recent()
+        if router.waiting:
+            expire(router, self._mode.expired(now, self._queue_timeout))
             router.refill()
         for crew in router.crews:
             if crew.outbox:
@@ -275,7 +278,7 @@ class Dispatcher:
         try:
             alive = intake.receive()
             if intake.full:
-                self._router.make_room(intake)
+                make_room(self._router, intake)
             given = self._router.given
             self._take_in(intake, now)
             self._collect_for(intake, self._router.given - given >= _BURST)
@@ -392,7 +395,7 @@ class Dispatcher:
     def _crew_died(self, crew: Crew) -> None:
         self._watch.remove(crew.link.fileno())
         crew.bury(self._deadlines, time.monotonic())
-        self._router.died(crew)
+        died(self._router, crew)
         crew.close()
         self._link.send(Verb.SETTLED, {"key": crew.key})
 

@@ -17,12 +17,10 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
-from m2serve.dispatcher.credits import WINDOW, settle
+from m2serve.dispatcher.choice import choose, queue_of
+from m2serve.dispatcher.credits import WINDOW
 from m2serve.dispatcher.taken import State, Taken
-from m2serve.errors import RemoteProtocolError
 from m2serve.transports import card as cards
-from m2serve.transports import ledger
-from m2serve.wire import mongrel2
 from m2serve.wire.crew import Word
 
 if TYPE_CHECKING:
@@ -37,45 +35,8 @@ _RECENT_MOST = 8192
 _URGENT_MOST = 16
 """Health checks of one Mongrel2 that may wait; more are requests like all others."""
 _HEAD_MOST = 4096
-_SAFE = (b"GET", b"HEAD")
 _HELD_MOST = 64
 """Requests of one connection that may wait for its first one; browsers that pipeline send six."""
-
-
-def choose(crews: Iterable[Crew], endpoint: int, epoch: int, previous: Crew | None) -> Crew | None:
-    """The worker for a request that may go anywhere; None if no thread is free."""
-    best: Crew | None = None
-    least = 0
-    for crew in crews:
-        if not crew.free or crew.epochs[endpoint] != epoch:
-            continue
-        load = len(crew.running)
-        if best is None or load < least or (load == least and crew is previous):
-            best, least = crew, load
-    return best
-
-
-def _queue_of(intake: Intake) -> deque[Taken]:
-    """The queue of an endpoint whose head is next; that is no request whose client has left."""
-    queue = intake.urgent
-    while queue and queue[0].state is not State.QUEUED:
-        queue.popleft()
-    if not queue:
-        queue = intake.queue
-        while queue and queue[0].state is not State.QUEUED:
-            queue.popleft()
-    return queue
-
-
-def _may_run_again(taken: Taken) -> bool:
-    """Whether nothing is changed by running *taken* a second time, by RFC 9110, and its bytes are still there."""
-    if taken.retried or taken.kind != cards.PLAIN or taken.frame < taken.intake.words[ledger.TAIL]:
-        return False
-    try:
-        method = mongrel2.parse(taken.intake.ring.copy(taken.position, taken.size)).headers.get(b"METHOD")
-    except RemoteProtocolError:
-        return False
-    return method in _SAFE
 
 
 class Router:
@@ -106,8 +67,8 @@ class Router:
         self.intakes: tuple[Intake, ...] = ()
         self.waiting = 0
         """Requests queued or held."""
-        self._refuse = refuse
-        self._close_later = close_later
+        self.refuse = refuse
+        self.close_later = close_later
         self._fence = fence
         self.now = 0.0
         """Monotonic seconds, set by the loop once a turn."""
@@ -119,12 +80,12 @@ class Router:
         """Requests with an answer in their slot, collected but not sent."""
         self._limit = limit
         self._health = frozenset(health)
-        self._retry = retry
+        self.retry = retry
         self.parking = False
         """Stopping: what arrives now waits until Mongrel2's PUSH is left."""
         self.parked: list[Taken] = []
         self._serial = self._first_serial = 0
-        self._recent: dict[tuple[int, bytes], Crew] = {}
+        self.recent: dict[tuple[int, bytes], Crew] = {}
 
     @property
     def running(self) -> int:
@@ -143,14 +104,14 @@ class Router:
         return len(waiting), min(waiting, default=None)
 
     @property
-    def crowded(self) -> bool:
-        """Whether more connections are remembered than is useful."""
-        return len(self._recent) > _RECENT_MOST
-
-    @property
     def draining(self) -> int:
         """Requests whose answers go on without a slot."""
         return sum(len(crew.drains) for crew in self.crews)
+
+    def forget_recent(self) -> None:
+        """Remember no more who has served which connection, if they are many."""
+        if len(self.recent) > _RECENT_MOST:
+            self.recent.clear()
 
     def start_serials_after(self, serial: int) -> None:
         """A successor gives no serial number that a predecessor may have given."""
@@ -167,7 +128,7 @@ class Router:
         """The last answer of a connection that pipelines left by *crew*, and so shall the next."""
         if taken.epoch == taken.intake.epoch:
             taken.intake.pipelining.add(taken.conn)
-            self._recent[taken.intake.index, taken.conn] = crew
+            self.recent[taken.intake.index, taken.conn] = crew
 
     def resume_drains(self, crew: Crew) -> None:
         """A predecessor had let these answers go on without a slot."""
@@ -203,7 +164,7 @@ class Router:
         if taken.streaming:
             # Its body would have to come through that PUSH.
             self._end(taken)
-            self._refuse(taken, 503, "the server stops, and the rest of the body could not come any more")
+            self.refuse(taken, 503, "the server stops, and the rest of the body could not come any more")
             return True
         if self.waiting + len(self.parked) >= self._limit:
             return False
@@ -223,13 +184,13 @@ class Router:
     def _place(self, taken: Taken) -> None:
         """Hand *taken*, the first of its connection, to a worker, or queue it."""
         intake, conn = taken.intake, taken.conn
-        previous = self._recent.get((intake.index, conn))
+        previous = self.recent.get((intake.index, conn))
         if conn in intake.pipelining and previous is not None and previous.epochs[intake.index] == taken.epoch:
             taken.road = cards.OWN_ROAD
             self.waiting += 1
             self._queue_behind(previous, taken)
             return
-        if not _queue_of(intake):
+        if not queue_of(intake):
             crew = choose(self._takers, intake.index, taken.epoch, previous)
             if crew is not None:
                 self._hand(crew, taken)
@@ -242,12 +203,12 @@ class Router:
         # threads may have become free since the last look
         if crowded and not (self.collect() and self.waiting < self._limit):
             self._end(taken)
-            self._refuse(taken, 503, f"{self.waiting} requests wait already (queue-limit)")
+            self.refuse(taken, 503, f"{self.waiting} requests wait already (queue-limit)")
             return
         self.waiting += 1
         intake.queue.append(taken)
         if crowded:
-            self._drain()  # of those that are free now, not all may have been needed
+            self.drain()  # of those that are free now, not all may have been needed
 
     def _is_health_check(self, taken: Taken) -> bool:
         head = taken.intake.ring.copy(taken.position, min(taken.size, _HEAD_MOST)).split(b" ", 3)
@@ -280,7 +241,7 @@ class Router:
                     "too many pipelined requests: connection closes after the running one conn=%s held=%d waiting=%d",
                     taken.conn.decode(), len(first.held), self.waiting,
                 )  # fmt: skip
-                self._drop_held(first)
+                self.drop_held(first)
                 first.doomed = True
             return
         taken.state = State.HELD
@@ -309,7 +270,7 @@ class Router:
                 if taken.answer is not None:
                     self.answers.append(taken)
                 else:
-                    self._over(taken, crew)
+                    self.over(taken, crew)
         if found:
             self.refill()
         return found
@@ -320,7 +281,7 @@ class Router:
             crew = taken.crew
             if crew is not None and crew.running.get(taken.slot) is taken:
                 crew.sent(taken)
-                self._over(taken, crew)
+                self.over(taken, crew)
         self.refill()
 
     def detach(self, crew: Crew, slot: int, serial: int) -> None:
@@ -342,7 +303,7 @@ class Router:
         if crew.drains.wanting:
             wanting = crew.drains.wanting.popleft()
             self.detach(crew, wanting.slot, wanting.serial)
-        self._over(taken, crew)
+        self.over(taken, crew)
 
     def refill(self) -> None:
         """Hand out what waits, as far as there are free slots."""
@@ -351,16 +312,16 @@ class Router:
         for crew in self._takers:
             while crew.waiting and crew.free:
                 self._hand_waiting(crew)
-        self._drain()
+        self.drain()
 
-    def _over(self, taken: Taken, crew: Crew) -> None:
+    def over(self, taken: Taken, crew: Crew) -> None:
         taken.state = State.OVER
         if not taken.held and not taken.doomed:
             # nearly always; the rest of the work is below
             intake, conn = taken.intake, taken.conn
             if intake.current.get(conn) is taken:
                 del intake.current[conn]
-                self._recent[intake.index, conn] = crew
+                self.recent[intake.index, conn] = crew
             return
         self._next_of_connection(taken, crew)
 
@@ -370,9 +331,9 @@ class Router:
             return
         if taken.doomed:
             del intake.current[taken.conn]
-            self._close_later(taken)
+            self.close_later(taken)
             return
-        self._recent[intake.index, taken.conn] = crew
+        self.recent[intake.index, taken.conn] = crew
         assert taken.held
         following = taken.held.popleft()
         following.held = taken.held
@@ -402,18 +363,18 @@ class Router:
             self.waited += max(self.now - taken.arrived, 0.0)
             self._hand(crew, taken)
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         """Hand out queued requests, endpoint by endpoint in turn, while threads are free."""
         intakes = list(self.intakes)
         while intakes:
             intakes = [intake for intake in intakes if self._drain_one(intake)]
 
     def _drain_one(self, intake: Intake) -> bool:
-        queue = _queue_of(intake)
+        queue = queue_of(intake)
         if not queue:
             return False
         taken = queue[0]
-        crew = choose(self._takers, intake.index, taken.epoch, self._recent.get((intake.index, taken.conn)))
+        crew = choose(self._takers, intake.index, taken.epoch, self.recent.get((intake.index, taken.conn)))
         if crew is None:
             return False
         queue.popleft()
@@ -422,33 +383,19 @@ class Router:
         self._hand(crew, taken)
         return True
 
-    def expire(self, before: float) -> float | None:
-        """Refuse requests that arrived before *before* and still wait; gives the arrival of the oldest left."""
-        if len(self._recent) > _RECENT_MOST:
-            self._recent.clear()
-        oldest: float | None = None
-        for queue in [*(q for i in self.intakes for q in (i.urgent, i.queue)), *(c.waiting for c in self.crews)]:
-            while queue and (queue[0].state is not State.QUEUED or queue[0].arrived < before):
-                taken = queue.popleft()
-                if self._withdraw(taken):
-                    self._refuse(taken, 503, "waited too long for a free thread (queue-timeout)")
-            if queue and (oldest is None or queue[0].arrived < oldest):
-                oldest = queue[0].arrived
-        return oldest
-
     def _end(self, taken: Taken) -> None:
         """*taken* is over without having run; what its connection held goes with it, for that is closed."""
         taken.intake.ring.take(taken.frame)
-        self._break_off(taken)
+        self.break_off(taken)
 
-    def _break_off(self, taken: Taken) -> None:
+    def break_off(self, taken: Taken) -> None:
         """*taken* is over, and its connection is to be closed. Its bytes may have left the ring long ago."""
         taken.state = State.OVER
-        self._drop_held(taken)
+        self.drop_held(taken)
         if taken.intake.current.get(taken.conn) is taken:
             del taken.intake.current[taken.conn]
 
-    def _withdraw(self, taken: Taken) -> bool:
+    def withdraw(self, taken: Taken) -> bool:
         """End *taken* if it still waits to be handed out; whether it did."""
         if taken.state is State.QUEUED:
             self.waiting -= 1
@@ -457,7 +404,7 @@ class Router:
         self._end(taken)
         return True
 
-    def _drop_held(self, taken: Taken) -> None:
+    def drop_held(self, taken: Taken) -> None:
         for held in taken.held or ():
             held.state = State.OVER
             taken.streaming |= held.streaming
@@ -465,52 +412,12 @@ class Router:
             self.waiting -= 1
         taken.held = None if taken.held is None else deque()
 
-    def make_room(self, intake: Intake) -> None:
-        """The ring is full, and its oldest request waits: refuse it.
-
-        What it waits for may itself need the ring: a streamed upload, whose pieces come through it.
-        """
-        intake.full = False
-        intake.free()
-        while intake.live:
-            taken = intake.live[0]
-            if taken.is_piece:
-                return  # it waits for its worker alone, and not for long
-            if taken.state is State.HELD:
-                first = intake.current.get(taken.conn)
-                if first is None:
-                    return
-                log.warning(
-                    "pipelined requests refused: the ring is full (request-buffer) conn=%s", taken.conn.decode()
-                )
-                self._drop_held(first)
-                first.doomed = True
-            elif self._withdraw(taken):
-                self._refuse(taken, 503, "the ring is full, and this was the oldest that waits (request-buffer)")
-            else:
-                return
-            before = intake.words[ledger.TAIL]
-            intake.free()
-            if intake.words[ledger.TAIL] - before > intake.ring.size // 8:
-                return  # enough for now; the others may still be served
-
-    def give_up(self) -> None:
-        """The node leaves now: answer 503 to everybody who still waits."""
-        for taken in [
-            *self.parked,
-            *(t for i in self.intakes for t in (*i.urgent, *i.queue)),
-            *(t for c in self.crews for t in c.waiting),
-        ]:
-            if self._withdraw(taken):
-                self._refuse(taken, 503, "the server stops, and the time for it is over")
-        self.parked.clear()
-
     def end_behind(self, intake: Intake, conn: bytes) -> bool:
         """Close a connection behind the answer of its earliest request; whether there is one that is not over."""
         first = intake.current.get(conn)
         if first is None:
             return False
-        self._drop_held(first)
+        self.drop_held(first)
         first.doomed = True
         return True
 
@@ -518,33 +425,33 @@ class Router:
 
     def gone(self, intake: Intake, conn: bytes) -> None:
         """The client of a connection has left."""
-        self._recent.pop((intake.index, conn), None)
+        self.recent.pop((intake.index, conn), None)
         intake.pipelining.discard(conn)
         if intake.debts is not None:
             intake.debts.forget(int(conn))
         taken = intake.current.get(conn)
         if taken is None:
             return
-        self._drop_held(taken)
+        self.drop_held(taken)
         if taken.state is State.HANDED:
             assert taken.crew is not None
             taken.crew.say(Word.GONE, intake.index, taken.drain or taken.slot, taken.serial)
         else:
-            self._withdraw(taken)
+            self.withdraw(taken)
 
     def lost(self, intake: Intake) -> None:
         """Mongrel2 itself has gone: nothing of this connection can be answered any more."""
         for taken in list(intake.current.values()):
             if taken.state is State.HANDED:
-                self._drop_held(taken)
+                self.drop_held(taken)
             else:
-                self._withdraw(taken)
+                self.withdraw(taken)
         intake.current.clear()
         intake.queue.clear()
         intake.urgent.clear()
         intake.live.clear()
         intake.pipelining.clear()
-        self._recent.clear()
+        self.recent.clear()
 
     def leaves(self, crew: Crew) -> None:
         """A worker drains: it gets nothing more, and what waited for it may go elsewhere."""
@@ -553,69 +460,3 @@ class Router:
             taken = crew.waiting.popleft()
             if taken.state is State.QUEUED:
                 taken.intake.queue.append(taken)
-
-    def died(self, crew: Crew) -> None:
-        """A worker's link has ended: settle what lies in its cells."""
-        self.collect()
-        self.leaves(crew)
-        self.crews.remove(crew)
-        back: list[Taken] = []
-        for taken in crew.running.values():
-            if taken.drain:
-                crew.card.wipe(taken.slot)
-                continue  # below
-            if taken.metered:
-                settle(crew.card, taken.slot, taken)
-            intake = taken.intake
-            state = crew.state(taken.slot)
-            if intake.origin.dead or intake.origin.epoch != taken.epoch:
-                taken.state = State.OVER
-            elif taken.answer is not None:
-                self._over(taken, crew)  # it had finished; we have the answer
-            elif state == cards.HANDED:
-                taken.intake.ring.untake(taken.frame)
-                back.append(taken)
-            elif state == cards.RUNNING and self._retry and taken.slot not in crew.late and _may_run_again(taken):
-                log.warning(
-                    "worker %d died while it ran a request: another one gets it (retry-idempotent) conn=%s",
-                    crew.worker, taken.conn.decode(),
-                )  # fmt: skip
-                taken.retried = True
-                taken.intake.ring.untake(taken.frame)
-                back.append(taken)
-            elif state == cards.RUNNING:
-                self._break_off(taken)
-                late = taken.slot in crew.late
-                reason = (
-                    f"worker {crew.worker} died while it ran the request{' for too long (harakiri)' if late else ''}"
-                )
-                self._refuse(taken, 504 if late else 502, reason)
-            else:
-                self._close_broken(taken, crew)
-            crew.card.wipe(taken.slot)
-        crew.running.clear()
-        for cell, taken in crew.drains.running.items():
-            if crew.drains.is_over(cell) or taken.intake.origin.dead or taken.intake.origin.epoch != taken.epoch:
-                if taken.metered:
-                    settle(crew.card, cell, taken)
-                self._over(taken, crew)
-            else:
-                self._close_broken(taken, crew)
-        crew.drains.wipe()
-        for taken in sorted(back, key=lambda t: t.serial, reverse=True):
-            self._requeue(taken)
-        self._recent = {key: known for key, known in self._recent.items() if known is not crew}
-        if self.waiting:
-            self._drain()
-
-    def _close_broken(self, taken: Taken, crew: Crew) -> None:
-        self._break_off(taken)
-        log.error("worker %d died while it answered: connection closed conn=%s", crew.worker, taken.conn.decode())
-        self._close_later(taken)
-
-    def _requeue(self, taken: Taken) -> None:
-        """It was handed out but nobody had begun, or it may begin again: it goes to the front of the queue."""
-        taken.state = State.QUEUED
-        taken.crew = None
-        self.waiting += 1
-        taken.intake.queue.appendleft(taken)

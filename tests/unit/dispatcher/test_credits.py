@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2serve.dispatcher.credits import WINDOW, Debts, credited, settle, stalled
+from m2serve.dispatcher.deaths import died
 from m2serve.dispatcher.taken import Arrival
 from m2serve.transports import card as cards
 from m2serve.transports import ledger
@@ -271,7 +272,7 @@ def test_a_worker_that_dies_leaves_its_debts(owing, state):
     owing.intakes[0].debts.put(5, 1000)
     one = owing.arrive(5)
     a.run(one, state)
-    owing.router.died(a.crew)
+    died(owing.router, a.crew)
     assert owing.intakes[0].debts.of(5) == 1000
 
 

@@ -6,6 +6,7 @@ import pytest
 from test_credits import cell, send, table
 
 from m2serve.dispatcher.credits import WINDOW, credited
+from m2serve.dispatcher.deaths import died
 from m2serve.dispatcher.taken import State
 from m2serve.transports import card as cards
 from m2serve.wire.crew import Word
@@ -171,7 +172,7 @@ def test_a_worker_that_dies_closes_the_clients_of_its_drains(owing, moved):
         owing.router.collect()
     a.card.move_to_drain(over.slot, over.drain)
     a.card.words[a.card.base(over.drain) + cards.STATE] = cards.IDLE  # DRAINED was not said
-    owing.router.died(a.crew)
+    died(owing.router, a.crew)
     assert owing.closed == [one]
     assert not owing.refused
     assert [t.state for t in (one, over, behind, follows)] == [State.OVER, State.OVER, State.OVER, State.HANDED]

@@ -6,6 +6,7 @@ import pytest
 
 from m2serve.config.deadlines import Deadlines
 from m2serve.config.values import Deadline
+from m2serve.dispatcher.deaths import died
 from m2serve.transports import card as cards
 from m2serve.transports import sheet as sheets
 from m2serve.transports.sheet import Sheet
@@ -33,7 +34,7 @@ def test_each_by_its_own_time_and_path(house):
     run(worker, taken[4], 5, b"/reports/7", 121.0)
     worker.run(taken[5], cards.ANSWERING)
     worker.crew.bury(DEADLINES, NOW)
-    house.router.died(worker.crew)
+    died(house.router, worker.crew)
     assert sorted((int(one.conn), status) for one, status in house.refused) == [
         (0, 504), (1, 502), (2, 502), (3, 502), (4, 504),
     ]  # fmt: skip
@@ -53,7 +54,7 @@ def test_without_harakiri_nobody_looks(house):
     worker = house.worker(1)
     run(worker, house.arrive(1), 0, b"/", 900.0)
     worker.crew.bury(Deadlines(), NOW)
-    house.router.died(worker.crew)
+    died(house.router, worker.crew)
     assert [status for _, status in house.refused] == [502]
 
 
@@ -64,5 +65,5 @@ def test_what_was_late_is_not_tried_again(house):
     head = {b"METHOD": b"GET", b"PATH": b"/", b"VERSION": b"HTTP/1.1"}
     run(worker, house.arrive(1, raw=b"m2 1 / " + tnet.dump(head) + b"0:,"), 0, b"/", 31.0)
     worker.crew.bury(DEADLINES, NOW)
-    house.router.died(worker.crew)
+    died(house.router, worker.crew)
     assert [status for _, status in house.refused] == [504]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from m2serve.dispatcher.mode import Mode
+from m2serve.dispatcher.patience import expire
 from m2serve.dispatcher.taken import State
 from m2serve.wire.link import Verb
 
@@ -69,7 +70,7 @@ def test_paused_the_queue_is_bounded(house, mode):
     mode.take(PAUSED)
     taken = [house.arrive(n) for n in range(3)]
     assert house.refused == [(taken[2], 503)]
-    assert house.router.expire(mode.expired(100.0, 30.0)) is None
+    assert expire(house.router, mode.expired(100.0, 30.0)) is None
     assert [one for one, _ in house.refused[1:]] == taken[:2]
 
 

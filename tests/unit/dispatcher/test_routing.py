@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from m2serve.dispatcher.crew import Crew
+from m2serve.dispatcher.deaths import died
+from m2serve.dispatcher.patience import expire, give_up
 from m2serve.dispatcher.taken import State, Taken
 from m2serve.transports import card as cards
 from m2serve.transports import ledger
@@ -273,16 +275,16 @@ def test_the_queue_timeout(house):
     a = house.worker()
     taken = [house.arrive(n, arrived=float(n)) for n in range(4)]
     held = house.arrive(1)
-    assert house.router.expire(0.5) == 1.0
+    assert expire(house.router, 0.5) == 1.0
     assert not house.refused
-    assert house.router.expire(2.5) == 3.0
+    assert expire(house.router, 2.5) == 3.0
     assert house.refused == [(taken[1], 503), (taken[2], 503)]
     assert held.state is State.OVER
     assert house.router.waiting == 1
     a.finish(taken[0])
     house.router.collect()
     assert taken[3].state is State.HANDED
-    assert house.router.expire(9.0) is None
+    assert expire(house.router, 9.0) is None
 
 
 # --- slots ----------------------------------------------------------------------
@@ -428,7 +430,7 @@ def test_giving_up_answers_everybody_who_waits(house):
     queued, other = house.arrive(2), house.arrive(3, 1)
     house.router.parking = True
     parked = house.arrive(4)
-    house.router.give_up()
+    give_up(house.router)
     assert sorted((taken.conn, status) for taken, status in house.refused) == [(b"2", 503), (b"3", 503), (b"4", 503)]
     assert {one.state for one in (queued, other, parked)} == {State.OVER}
     assert (running.state, house.router.waiting) == (State.HANDED, 0)
@@ -465,7 +467,7 @@ def test_health_checks_wait_no_longer_than_others(house):
     old = house.arrive(2, raw=request(2), arrived=2.0)
     check = house.arrive(3, raw=request(3, b"/health"), arrived=3.0)
     late = house.arrive(4, raw=request(4, b"/health"), arrived=5.0)
-    assert house.router.expire(4.0) == 5.0
+    assert expire(house.router, 4.0) == 5.0
     assert house.refused == [(check, 503), (old, 503)]
     house.router.gone(house.intakes[0], b"4")
     assert (late.state, house.router.waiting) == (State.OVER, 0)
@@ -486,7 +488,7 @@ def test_a_worker_dies_before_it_began(house):
     a = house.worker(2)
     one, two = house.arrive(1), house.arrive(2)
     later = house.arrive(3)
-    house.router.died(a.crew)
+    died(house.router, a.crew)
     assert [t.state for t in (one, two, later)] == [State.QUEUED] * 3
     assert not one.intake.ring.is_taken(one.frame)
     assert list(house.intakes[0].queue) == [one, two, later]
@@ -503,7 +505,7 @@ def test_a_worker_dies_before_it_began(house):
 def test_another_worker_takes_over_at_once(house):
     a, b = house.worker(), house.worker()
     one = house.arrive(1)
-    house.router.died(a.crew)
+    died(house.router, a.crew)
     assert (one.state, one.crew) == (State.HANDED, b.crew)
     assert one.intake.ring.is_taken(one.frame)
     b.finish(one)
@@ -515,7 +517,7 @@ def test_a_worker_dies_while_it_runs(house):
     a, _ = house.worker(), house.worker()
     one, held = house.arrive(1), house.arrive(1)
     a.run(one)
-    house.router.died(a.crew)
+    died(house.router, a.crew)
     assert house.refused == [(one, 502)]
     assert held.state is State.OVER
     house.settled()
@@ -526,10 +528,10 @@ def test_what_a_dead_worker_ran_runs_again_once(house):
     a, b = house.worker(), house.worker()
     one, held = house.arrive(1, raw=request(1)), house.arrive(1, raw=request(1))
     a.run(one)
-    house.router.died(a.crew)
+    died(house.router, a.crew)
     assert (one.state, one.crew, held.state) == (State.HANDED, b.crew, State.HELD)
     b.run(one)
-    house.router.died(b.crew)
+    died(house.router, b.crew)
     assert house.refused == [(one, 502)]
     assert held.state is State.OVER
     house.settled()
@@ -546,7 +548,7 @@ def test_what_must_not_run_again(house, case):
         one.kind = cards.UPLOAD
     if case == "overwritten":
         one.intake.words[ledger.TAIL] = one.frame + 1
-    house.router.died(a.crew)
+    died(house.router, a.crew)
     assert one.state is State.OVER
     assert (house.refused, house.closed) == (([], [one]) if case == "answering" else ([(one, 502)], []))
     house.settled()
@@ -556,7 +558,7 @@ def test_a_worker_dies_while_it_answers(house):
     a = house.worker()
     one = house.arrive(1)
     a.run(one, cards.ANSWERING)
-    house.router.died(a.crew)
+    died(house.router, a.crew)
     assert house.closed == [one]
     assert not house.refused
     house.settled()
@@ -566,7 +568,7 @@ def test_a_worker_dies_after_it_answered_in_the_slot(house):
     a, b = house.worker(), house.worker()
     one, held = house.arrive(1), house.arrive(1)
     a.answer(one)
-    house.router.died(a.crew)
+    died(house.router, a.crew)
     assert house.router.answers == [one]
     assert one.answer == b"answer"
     assert (house.refused, house.closed) == ([], [])
@@ -582,7 +584,7 @@ def test_a_worker_dies_after_it_finished(house):
     a = house.worker()
     one = house.arrive(1)
     a.finish(one)
-    house.router.died(a.crew)
+    died(house.router, a.crew)
     assert (house.refused, house.closed) == ([], [])
     house.settled()
 
@@ -593,7 +595,7 @@ def test_a_worker_dies_with_requests_of_a_mongrel2_that_has_gone(house):
     a.run(two)
     house.intakes[0].origin.dead = True
     house.router.lost(house.intakes[0])
-    house.router.died(a.crew)
+    died(house.router, a.crew)
     assert (one.state, two.state) == (State.OVER, State.OVER)
     assert (house.refused, house.closed, house.router.waiting) == ([], [], 0)
 

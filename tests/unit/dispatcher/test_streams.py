@@ -11,6 +11,7 @@ from dispatching import Node, receive, wait_readable
 from test_adoption import Life
 
 from m2serve.dispatcher.outbox import framed
+from m2serve.dispatcher.patience import expire
 from m2serve.dispatcher.streams import Streams
 from m2serve.transports import card as cards
 from m2serve.transports import ledger
@@ -383,7 +384,7 @@ def test_a_worker_that_dies_while_it_answers(it):
 def test_one_that_waited_too_long_for_a_thread(it):
     begun(it, 7), begun(it, 8)
     it.get(first(9))
-    it.router.expire(time.monotonic() + 1)
+    expire(it.router, time.monotonic() + 1)
     sent = it.sent()
     assert b"HTTP/1.1 503 " in sent
     assert sent.endswith(ending(9))
