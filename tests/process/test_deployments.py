@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from support.cgi import UwsgiConnection
 from support.corpus import NAMES
 from support.deployment import Deployment, targets
 from support.http import get
@@ -30,8 +32,7 @@ WITHOUT = {
     "emperor-watched.ini": "names no application",
     "pyramid-paste.ini": "goes into the background: below",
     "django-cookiecutter.ini": "goes into the background: below",
-    "cheaper-busyness.ini": "128 processes",
-    "vassal-on-demand.ini": "takes its socket from its emperor",
+    "vassal-on-demand.ini": "takes its socket from its emperor: below",
 }
 """By file why it is not started here."""
 
@@ -45,6 +46,10 @@ def host(name: str) -> str:
 
 BACKGROUND = {"pyramid-paste.ini": "pid_5000.pid", "django-cookiecutter.ini": "portal.pid"}
 """Their pid files."""
+
+
+FEWER = {"cheaper-busyness.ini": ("-p", "9", "--cheaper-initial", "8")}
+"""By file how many of its 128 processes there are."""
 
 
 def test_forty_are_served() -> None:
@@ -67,7 +72,7 @@ def test_they_serve(
     for name in names:
         door = () if name == OWN else ("--zeromq", front.pair_of(host(name)))
         counted = any(word in (deployment.files / name).read_text() for word in ("cheaper", "map-socket"))
-        fewer = () if counted else ("-p", "1", "--threads", "2")
+        fewer = FEWER.get(name, () if counted else ("-p", "1", "--threads", "2"))
         servers[name] = start_server(
             *(name, *door, *fewer, "--pythonpath", str(deployment.stubs)),
             cwd=deployment.files,
@@ -108,3 +113,20 @@ def test_they_serve_in_the_background(
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def test_a_vassal_is_given_its_socket(start_server: Callable[..., Server], public_path: Callable[[], Path]) -> None:
+    """Nobody is there until somebody connects."""
+    name = "vassal-on-demand.ini"
+    deployment = Deployment(public_path() / "root", [name])
+    file = deployment.files / name
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        file.write_text(file.read_text().replace("fd://3", f"fd://{listening.fileno()}"))
+        where = {"cwd": deployment.files, "environment": deployment.environment(name)}
+        args = (name, "--pythonpath", str(deployment.stubs))
+        server = start_server(*args, **where, pass_fds=(listening.fileno(),))
+        server.wait_log("no worker is wanted before a request comes")
+        with UwsgiConnection(listening.getsockname(), 30) as connection:
+            assert connection.request("/").text == f"{name} at /"
+    server.signal(signal.SIGINT)
+    assert server.wait() == 0

@@ -52,7 +52,7 @@ def loadapp(uri, relative_to):
 '''
 
 _PLACE = re.compile(r"(?<![\w.)])/(?=(?:srv|var|run|opt|home|etc|tmp|usr|app)/)")
-_DOOR = re.compile(r"^(\s*(?:socket|http|http-socket|http11-socket|http-to)\s*=\s*)(?:[\w.]*):.*", re.MULTILINE)
+_DOOR = re.compile(r"^(\s*(?:socket|http|http-socket|http11-socket|http-to)\s*=\s*)(?!fd:)(?:[\w.]*):.*", re.MULTILINE)
 _STATS = re.compile(r"^(\s*stats\s*=\s*)127.*", re.MULTILINE)
 _USER = re.compile(r"^(\s*uid\s*=\s*).*", re.MULTILINE)
 _GROUP = re.compile(r"^(\s*gid\s*=\s*).*", re.MULTILINE)
