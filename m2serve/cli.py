@@ -28,7 +28,7 @@ from m2serve.mongrel2 import doctor
 from m2serve.observe import log, shape
 from m2serve.observe.sinks import sink
 from m2serve.plugin import loader
-from m2serve.system import activation, fds, privileges, rlimits
+from m2serve.system import activation, fds, filelock, privileges, rlimits
 from m2serve.system.background import VASSAL, Launch, enter
 from m2serve.system.start import Start
 from m2serve.worker import main as worker
@@ -79,6 +79,7 @@ def main(argv: Sequence[str]) -> int:
         if left is None:
             launch = _leave_terminal(settings)
         _open_log(settings, rights, left)
+        _lock_files(settings, left)
         rlimits.apply(settings)
         if not settings.honour_stdin:
             fds.leave_standard_input()  # the files of settings may have come from there
@@ -177,6 +178,16 @@ def _optimize(settings: Settings, start: Start | None) -> None:
         start.again(level)
     except OSError as error:
         raise ConfigError(f"{place}: cannot execute {start.program[0]}: {error.strerror}") from error
+
+
+def _lock_files(settings: Settings, left: Heritage | None) -> None:
+    """Raises: ConfigError: somebody else has one; not after an upgrade, when others serve with us."""
+    try:
+        filelock.lock_files(settings, again=left is not None)
+    except ConfigError as error:
+        if left is None:
+            raise
+        logger.error("upgrade: %s", error)
 
 
 def _order(orders: Iterable[tuple[str, str]]) -> int:

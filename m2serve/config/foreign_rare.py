@@ -42,7 +42,7 @@ _QUESTIONS = """
 """
 _TOOLS = """
     get extract print-sym print-symbol build-plugin binary-append-data connect-and-read check-mount check-mountpoint
-    mount-check mountpoint-check file-write test mode pyrun py-sharedarea flock2 flock-wait2 dlopen binsh signal st
+    mount-check mountpoint-check file-write test mode pyrun py-sharedarea dlopen binsh signal st
     check-cache post-pymodule-alias heartbeat
 """
 _ADDITIONS = """

@@ -86,7 +86,8 @@ LOGGING = (
 )
 
 SERVICES = (
-    _family("hook exec call", "ACTION", "it is not run", Fate.MISSING),
+    _family("hook exec", "ACTION", "it is not run", Fate.MISSING),
+    _family("call", "FUNCTION", "it names a function of C; the application, or a plugin of m2serve's, can do it"),
     _missing("legion-attach-daemon", "COMMAND", "the program is not started; attach-daemon does it in every server"),
     _family("spooler", "DIR", "no task is run", Fate.MISSING),
     _family("emperor vassal vassals", "DIR", "an emperor of m2serve has no such setting", Fate.MISSING),
@@ -103,7 +104,7 @@ SERVICES = (
     _missing("queue sharedarea", "N", "the module uwsgi has no shared memory here"),
     _needless("locks", "N", "uwsgi.lock has 256 locks"),
     _elsewhere("cgroup unshare namespace namespaces cap pivot_root jail ns-net", "VALUE", _ISOLATION),
-    _elsewhere("flock flock-wait resolve", "VALUE", "m2serve does not do this"),
+    _elsewhere("resolve", "VALUE", "m2serve does not do this"),
     _elsewhere("inject-before inject-after fallback-config", "FILE", "name the files in order on the command line"),
     _family(
         "php rack rb ruby rvm gem psgi perl plack lua jvm clojure cgi mono go gccgo v8 pypy symcall xslt",

@@ -27,6 +27,7 @@ from m2serve.errors import ConfigError, ExitCode
 from m2serve.ids import Seconds
 from m2serve.system import parent_death
 from m2serve.system.background import VASSAL
+from m2serve.system.deeds import try_all
 from m2serve.system.notify import Notifier
 from m2serve.system.title import set_title
 
@@ -92,6 +93,7 @@ class Emperor:
                 self._close()
                 self._launch.failed(ExitCode.CONFIG, f"nothing was started: {error}")
                 return ExitCode.CONFIG
+            try_all(self._settings, "emperor_start")
             self._launch.succeeded()
             self._notifier.say("READY=1", "STATUS=emperor of " + ", ".join(self._places))
             while not (self._leaving and not self._vassals):
@@ -278,6 +280,7 @@ class Emperor:
             # after the user has changed, for that takes it away
             parent_death.die_with(emperor, signal.SIGTERM)
             os.chdir(os.path.dirname(vassal.path))
+            try_all(self._settings, "as_vassal")
             environment = {**os.environ, "NOTIFY_SOCKET": self._heralds.address, VASSAL: vassal.path}
             os.execve(sys.executable, self._command(vassal), environment)
         except OSError as error:

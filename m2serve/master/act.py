@@ -232,7 +232,7 @@ class Actor:
         elif slot.kind is ChildKind.NURSERY:
             self._fork_nursery(child, first=not slot.was_ready)
         else:
-            self._fork_worker(child)
+            self._fork_worker(child, slot)
 
     def _fork_nursery(self, child: Child, *, first: bool) -> None:
         sheet = create_sheet(1)
@@ -243,11 +243,12 @@ class Actor:
             raise
         self.node.nurseries[child.key] = sheet
 
-    def _fork_worker(self, child: Child) -> None:
+    def _fork_worker(self, child: Child, slot: Slot) -> None:
         self.hooks("spawn", worker=child.worker, key=child.key)
         generation = self.board.generation(child.generation)
         preloaded = generation is not None and generation.preload and self.board.stop is None
         post = WorkerPost.create(child.key, child.worker, self.threads)
+        post.first = not slot.was_ready and slot.replaces is None
         try:
             if preloaded:
                 child.link = self._order(post, child.generation)
@@ -293,7 +294,7 @@ class Actor:
         if nursery is None or nursery.link is None:
             raise OSError("its nursery has gone")
         ours, theirs = Link.pair()
-        payload = {"key": post.key, "worker": post.worker, "threads": post.threads}
+        payload = {"key": post.key, "worker": post.worker, "threads": post.threads, "first": post.first}
         sent = nursery.link.send(Verb.SPAWN, payload, [theirs.fileno(), *post.worker_fds()])
         theirs.close()
         if not sent:

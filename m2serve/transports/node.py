@@ -42,6 +42,8 @@ class WorkerPost:
     crew_worker_fd: int
     sheet_fd: int
     """Its score sheet; the dispatcher looks into it when the worker has died."""
+    first: bool = True
+    """It is not to replace one that has died."""
 
     @classmethod
     def create(cls, key: int, worker: WorkerId, threads: int) -> WorkerPost:

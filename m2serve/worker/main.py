@@ -199,7 +199,7 @@ def run(
             "natives": [[thread.ident, thread.native_id] for thread in threads],
         },
     )
-    _accepting(settings, post.worker)
+    _accepting(settings, post)
     service.run()
     hooks("worker_exit", worker=post.worker)
     if all(not thread.is_alive() for thread in threads):
@@ -229,10 +229,15 @@ def _serve(subscription: Subscription, cycle: Cycle, core: int, ended: Callable[
         ended()
 
 
-def _accepting(settings: Settings, worker: int) -> None:
+def _accepting(settings: Settings, post: WorkerPost) -> None:
     """What the settings want done when a worker is ready; nothing waits for it."""
-    points = ["accepting"] if settings.hook_accepting else []
-    points += ["accepting1"] if settings.hook_accepting1 and worker == 1 else []
+    wanted = {
+        "accepting": True,
+        "accepting_once": post.first,
+        "accepting1": post.worker == 1,
+        "accepting1_once": post.worker == 1 and post.first,
+    }
+    points = [point for point, now in wanted.items() if now and getattr(settings, f"hook_{point}")]
     if points:
         body = partial(_try_each, settings, points)
         threading.Thread(target=body, name="hooks", daemon=True).start()

@@ -20,6 +20,7 @@ from m2serve.apps.uwsgi.running import Running
 from m2serve.config.caches import caches
 from m2serve.errors import AppLoadError, ExitCode
 from m2serve.observe.log import reclaim
+from m2serve.system.deeds import try_all
 from m2serve.worker.loading import drop
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def run(settings: Settings, node: NodeFds, number: int, script: str, late: Privi
     running.boxes = Boxes(node.boxes, settings.farm, node.farms)
     running.caches = Caches(caches(settings), node.caches)
     uwsgi.install(running)
+    try_all(settings, "as_mule")
     try:
         prepare(settings)
         if not script:

@@ -114,14 +114,15 @@ class _Nursery:
         """Fork one worker. Its descriptors go in any case: that all copies are closed tells the master that it failed,
         or died."""
         key, worker, threads = (int(order.payload[name]) for name in ("key", "worker", "threads"))
+        first = bool(order.payload.get("first", True))
         try:
-            beget(self._master, lambda: self._born(key, worker, threads, order.fds))
+            beget(self._master, lambda: self._born(key, worker, threads, order.fds, first))
         except OSError as error:
             log.error("worker %d cannot be forked: %s", worker, error)
         for fd in order.fds:
             os.close(fd)
 
-    def _born(self, key: int, worker: int, threads: int, fds: Sequence[int]) -> int:
+    def _born(self, key: int, worker: int, threads: int, fds: Sequence[int], first: bool) -> int:
         """In the worker."""
         self._link.abandon()
         os.close(self._sheet_fd)
@@ -131,4 +132,5 @@ class _Nursery:
         if not link.send(Verb.BORN, {"pid": os.getpid()}):
             return ExitCode.MASTER_LOST
         post = WorkerPost.for_worker(key, WorkerId(worker), threads, fds[1:])
+        post.first = first
         return main.run(self._settings, link, self._node, post, self._hooks, self._loaded)

@@ -168,10 +168,13 @@ def test_it_tells_how_its_vassals_are(mongrel2: Mongrel2, start_server: Callable
     (port,) = free_ports(1)
     address = ("127.0.0.1", port)
     options = ("--emperor-stats-server", f"127.0.0.1:{port}", "--emperor-freq", "1", "--emperor-throttle", "200")
+    said = court.parent / "said"
+    options += ("--hook-emperor-start", f"appendn:{said} emperor", "--exec-as-vassal", f"pwd >>{said}")
     server = start_server("--emperor", str(court), *options)
     server.wait_log("statistics at", timeout=30)
     silent = [socket.create_connection(address) for _ in range(40)]
     wait_until(lambda: vassal(address).get("loyal"), 30, "one serves")
+    assert said.read_text().split()[:2] == ["emperor", str(court)]
     wait_until(lambda: statistics(address, timeout=30)["blacklist"], 30, "one does not")
     for sock in silent:
         sock.close()

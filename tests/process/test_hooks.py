@@ -103,3 +103,25 @@ def test_a_failure_keeps_the_server_from_starting(
     assert server.wait(20) == code
     assert time.monotonic() - started < 20
     server.wait_log(expected)
+
+
+def test_once_and_in_mules(start_server: Callable[..., Server], tmp_path: Path) -> None:
+    file = tmp_path / "said"
+    points = ("accepting", "accepting-once", "accepting1", "accepting1-once", "as-mule")
+    hooks = [word for point in points for word in (f"--hook-{point}", f"appendn:{file} {point}")]
+    server = start_server(*ENOUGH, "-p", "2", "--mule", f"{APPS}/waiting.py", *hooks).wait_ready(2)
+
+    def says(**times: int) -> None:
+        expected = sorted(name.replace("_", "-") for name, count in times.items() for _ in range(count))
+        wait_until(lambda: file.exists() and sorted(file.read_text().split()) == expected, 20, f"{times}")
+
+    says(accepting=2, accepting_once=2, accepting1=1, accepting1_once=1, as_mule=1)
+    # what replaces a dead worker is none of the first
+    server.kill_child("worker 1")
+    says(accepting=3, accepting_once=2, accepting1=2, accepting1_once=1, as_mule=1)
+    # a reload begins anew
+    mark = server.mark()
+    server.signal(signal.SIGHUP)
+    server.wait_ready(2, after=mark)
+    says(accepting=5, accepting_once=4, accepting1=3, accepting1_once=2, as_mule=2)
+    assert server.stop() == 0

@@ -35,6 +35,16 @@ class HooksGroup:
     exec_post_app: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
     hook_accepting: tuple[Deed, ...] = option((), "Do this in each worker, when it is ready.", metavar="ACTION")
     hook_accepting1: tuple[Deed, ...] = option((), "Do this in worker 1, when it is ready.", metavar="ACTION")
+    hook_accepting_once: tuple[Deed, ...] = option(
+        (), "Do this in each worker, when it is ready, but not in one that replaces a dead one.", metavar="ACTION"
+    )
+    hook_accepting1_once: tuple[Deed, ...] = option((), "The same in worker 1.", metavar="ACTION")
+    hook_as_mule: tuple[Deed, ...] = option((), "Do this in each mule, when it begins.", metavar="ACTION")
+    hook_emperor_start: tuple[Deed, ...] = option((), "Do this when the emperor starts.", metavar="ACTION")
+    hook_as_vassal: tuple[Deed, ...] = option(
+        (), "Do this in the process that is to be a vassal, before it is one.", metavar="ACTION"
+    )
+    exec_as_vassal: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
     hook_as_user_atexit: tuple[Deed, ...] = option((), "Do this when all processes have left.", metavar="ACTION")
     exec_as_user_atexit: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
     hook_timeout: Seconds = option(Seconds(60), "A command that takes longer is killed, and has failed.")

@@ -29,6 +29,10 @@ class PrivilegesGroup:
     umask: Mode | None = option(None, "Permissions that new files do not get, as an octal number.", metavar="MODE")
     limit_as: int = option(0, "Limit the address space of each process to so many MiB; 0 for no limit.", metavar="MIB")
     max_fd: int = option(0, "Limit of open descriptors of each process; 0 for that of the start.")
+    flock: tuple[str, ...] = option((), "Lock this file before anything starts; leave if it is locked.", metavar="FILE")
+    flock_wait: tuple[str, ...] = option((), "The same, but wait for it.", metavar="FILE")
+    flock2: tuple[str, ...] = option((), "The same as flock.", metavar="FILE")
+    flock_wait2: tuple[str, ...] = option((), "The same as flock-wait.", metavar="FILE")
     daemonize: str | None = option(
         None,
         "Go into the background, with the log in this file. The command leaves when the server has begun to start.",
