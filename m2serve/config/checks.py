@@ -117,7 +117,7 @@ def _cheaper(settings: Settings, directory: str) -> Iterator[Problem]:
 
 def _deeds(settings: Settings) -> Iterator[Problem]:
     for name, deeds in vars(settings).items():
-        if name.startswith("hook_") and isinstance(deeds, tuple):
+        if name.startswith(("hook_", "call_")) and isinstance(deeds, tuple):
             for deed in deeds:
                 if not deed.done_here:
                     yield Problem((name,), f"{deed}: not in this version: it is not done")

@@ -81,6 +81,24 @@ class Deed:
         return f"{self.kind}:{' '.join(self.words)}"
 
 
+class Function(str):
+    """``MODULE:FUNCTION``, called without arguments. uWSGI's are functions of C, whose names have no colon."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Function:
+        """Raises: ConfigError: with what was expected."""
+        words = text.strip().split(":")
+        if len(words) > 2 or not all(name.isidentifier() for word in words for name in word.split(".")):
+            raise ConfigError("expected MODULE:FUNCTION")
+        return cls(text.strip())
+
+    @property
+    def done_here(self) -> bool:
+        return ":" in self
+
+
 @dataclass(frozen=True)
 class TouchedDeed:
     """A file, and what is done when it changes."""

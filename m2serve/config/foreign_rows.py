@@ -87,7 +87,8 @@ LOGGING = (
 
 SERVICES = (
     _family("hook exec", "ACTION", "it is not run", Fate.MISSING),
-    _family("call", "FUNCTION", "it names a function of C; the application, or a plugin of m2serve's, can do it"),
+    _family("call", "FUNCTION", "call-pre-app and call-post-app call functions of Python, where it runs"),
+    _needless("hook-as-gateway", "ACTION", "there are no gateways"),
     _missing("legion-attach-daemon", "COMMAND", "the program is not started; attach-daemon does it in every server"),
     _family("spooler", "DIR", "no task is run", Fate.MISSING),
     _family("emperor vassal vassals", "DIR", "an emperor of m2serve has no such setting", Fate.MISSING),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -120,11 +121,22 @@ def drop(rights: Privileges, master: int) -> None:
 
 
 def _perform(settings: Settings, point: str) -> None:
-    """What the settings want done around the loading. Raises: AppLoadError: it failed, which is no better than code."""
+    """What the settings want done around the loading: hooks, commands, functions.
+
+    Raises: AppLoadError: one failed, which is no better than code.
+    """
     try:
         perform_all(settings, point)
     except ConfigError as error:
         raise AppLoadError(str(error)) from None
+    for function in getattr(settings, f"call_{point}"):
+        if function.done_here:
+            module, _, name = function.partition(":")
+            try:
+                getattr(importlib.import_module(module), name)()
+            except Exception as error:
+                # the application's, whatever it raises
+                raise AppLoadError(f"call-{point.replace('_', '-')} = {function}: {error}") from error
 
 
 def _no_application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

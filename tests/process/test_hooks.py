@@ -25,6 +25,27 @@ POINTS = ("asap", "pre-jail", "post-jail", "in-jail", "as-root", "as-user", "pre
 ENOUGH = ("--zmq", "ipc:///nowhere/a,ipc:///nowhere/b", "--pythonpath", str(APPS), "--module", "probe", "--need-app")
 
 
+CALLED = """
+import os
+import sys
+
+
+def say(what):
+    with open(os.environ["SAID_IN"], "a") as file:
+        file.write(f"call {what}\\n")
+
+
+def before():
+    assert "probe" not in sys.modules
+    say("before")
+
+
+def behind():
+    assert "probe" in sys.modules
+    say("behind")
+"""
+
+
 def readable(user: int) -> bool:
     """Whether another user may read our code."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -47,6 +68,9 @@ def test_each_at_its_point(start_server: Callable[..., Server], public_path: Cal
     for point in POINTS:
         lines.append(f"exec-{point} = echo exec-{point} `id -u` >> %(said)")
         lines.append(f"hook-{point} = exec:echo hook-{point} `id -u` >> %(said)")
+    (directory / "called.py").write_text(CALLED)
+    lines += [f"pythonpath = {directory}", "call-pre-app = called:before", "call-post-app = called:behind"]
+    lines += [f"env = SAID_IN={file}"]
     others = ("master-start", "post-fork", "accepting", "accepting1")
     lines += [f"hook-{point} = appendn:%(said) hook-{point} -" for point in others]
     lines += [
@@ -69,7 +93,8 @@ def test_each_at_its_point(start_server: Callable[..., Server], public_path: Cal
     master = [f"{kind}-{point} {root}" for point in POINTS[:5] for kind in ("hook", "exec")]
     master += [f"hook-as-user {user}", f"exec-as-user {user}", "hook-master-start -"]
     assert said()[: len(master)] == master
-    worker = [f"hook-pre-app {user}", f"exec-pre-app {user}", f"hook-post-app {user}", f"exec-post-app {user}"]
+    worker = [f"{kind}-{point}-app {user}" for point in ("pre", "post") for kind in ("hook", "exec")]
+    worker += ["call before", "call behind"]
     # What is done when a worker accepts is waited for by nobody.
     expected = sorted(2 * [*worker, "hook-post-fork -", "variable yes", "hook-accepting -"] + ["hook-accepting1 -"])
     wait_until(lambda: sorted(said()[len(master) :]) == expected, 10, f"{expected}, not {said()}")
@@ -92,6 +117,7 @@ def test_each_at_its_point(start_server: Callable[..., Server], public_path: Cal
             22,
             "cannot load the application: command line: exec-pre-app = exit 4: exit code 4",
         ),
+        (("--call-post-app", "probe:no_such"), 22, "call-post-app = probe:no_such: module 'probe' has no attribute"),
     ],
 )
 def test_a_failure_keeps_the_server_from_starting(
@@ -99,7 +125,7 @@ def test_a_failure_keeps_the_server_from_starting(
 ) -> None:
     started = time.monotonic()
     server = start_server(*ENOUGH, *options)
-    server.allow("nothing was started", "stopping: ", "exec-pre-app")
+    server.allow("nothing was started", "stopping: ", "exec-pre-app", "no_such")
     assert server.wait(20) == code
     assert time.monotonic() - started < 20
     server.wait_log(expected)

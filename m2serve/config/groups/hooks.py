@@ -4,7 +4,7 @@
 # Annotations are read at run time: no postponed evaluation in this directory.
 from dataclasses import dataclass
 
-from m2serve.config.deeds import Deed
+from m2serve.config.deeds import Deed, Function
 from m2serve.config.option import option
 from m2serve.ids import Seconds
 
@@ -33,6 +33,10 @@ class HooksGroup:
     exec_pre_app: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
     hook_post_app: tuple[Deed, ...] = option((), "Do this when the application is loaded.", metavar="ACTION")
     exec_post_app: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
+    call_pre_app: tuple[Function, ...] = option(
+        (), "Call this function, without arguments, before the application is loaded.", metavar="MODULE:FUNCTION"
+    )
+    call_post_app: tuple[Function, ...] = option((), "The same, when it is loaded.", metavar="MODULE:FUNCTION")
     hook_accepting: tuple[Deed, ...] = option((), "Do this in each worker, when it is ready.", metavar="ACTION")
     hook_accepting1: tuple[Deed, ...] = option((), "Do this in worker 1, when it is ready.", metavar="ACTION")
     hook_accepting_once: tuple[Deed, ...] = option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from m2serve.config.deeds import FUNCTIONS, Deed
+from m2serve.config.deeds import FUNCTIONS, Deed, Function
 from m2serve.config.outside import Outside
 from m2serve.config.settings import examine
 from m2serve.errors import ConfigError
@@ -53,6 +53,14 @@ def test_an_action_with_its_words(text: str, words: tuple[str, ...]) -> None:
 def test_what_makes_no_sense(text: str, expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         Deed.parse(text)
+
+
+def test_functions() -> None:
+    assert Function.parse(" shop.hooks:warm ") == "shop.hooks:warm"
+    assert Function.parse("a:b").done_here and not Function.parse("uwsgi_symbol").done_here
+    for text in ("", ":", "a:", ":b", "a:b:c", "a b:c", "a:b()", "a..b:c"):
+        with pytest.raises(ConfigError, match="expected MODULE:FUNCTION"):
+            Function.parse(text)
 
 
 def test_files_with_actions_that_are_not_done_still_start() -> None:

@@ -146,6 +146,15 @@ def test_one_line_for_each_and_none_for_what_is_not_asked() -> None:
     ]
 
 
+def test_functions_of_c_are_no_actions() -> None:
+    assert list(lines("call-as-root = symbol\nhook-as-gateway = print:x\ncall-post-app = symbol\n")) == [
+        "a.ini:5: hook-as-gateway = print:x: changes nothing: there are no gateways",
+        "a.ini:4: call-as-root = symbol: has no meaning here: call-pre-app and call-post-app call functions of Python, "
+        "where it runs",
+        "a.ini:6: call-post-app: symbol: not in this version: it is not done",
+    ]
+
+
 def test_under_strict_only_what_is_missing_is_a_mistake() -> None:
     found = examined("queue = 100\nlisten = 1024\ngevent = 100\n", "--strict")
     assert found.problems == ("a.ini:4: queue = 100: not in this version: the module uwsgi has no shared memory here",)
