@@ -83,17 +83,9 @@ def test_show_config_goes_on(mongrel2: Mongrel2, start_server: Callable[..., Ser
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [
-        (
-            "module = not.there\nraw-socket = :1\n",
-            0,
-            ["module = not.there", "; app.ini:3", "; m2serve would start"],
-        ),
+        ("module = not.there\nraw-socket = :1\n", 0, ["module = not.there", "; app.ini:3", "; m2serve would start"]),
         ("module = a b\nthreads = many\n", 1, ["app.ini:3: module = a b: expected", "app.ini:4: threads = many"]),
-        (
-            "module = not.there\nraw-socket = :1\nstrict\n",
-            1,
-            ["app.ini:4: raw-socket = :1: not in this version"],
-        ),
+        ("module = not.there\nraw-socket = :1\nstrict\n", 1, ["app.ini:4: raw-socket = :1: not in this version"]),
     ],
     ids=["would start", "mistakes", "strict"],
 )
