@@ -264,6 +264,7 @@ def _sum(past: Totals, sheet: Sheet, child: Child) -> Totals:
         past.busy + sheet.total(sheets.BUSY) // 1000,
         past.sent + sheet.total(sheets.SENT),
         past.harakiris + child.harakiris,
+        past.refused + sheet.head[sheets.REFUSED],
     )
 
 
@@ -284,6 +285,7 @@ def _life(child: Child, sheet: Sheet, now: Seconds, wall: float) -> Life:
         aside=_core(child, sheet, sheet.threads, now, wall),
         apps=tuple(App(mountpoint, *counts) for mountpoint, counts in apps),
         harakiris=child.harakiris,
+        refused=sheet.head[sheets.REFUSED],
     )
 
 

@@ -68,6 +68,8 @@ class Life(NamedTuple):
     aside: Core = Core()
     """Answers that went on without their thread."""
     harakiris: int = 0
+    refused: int = 0
+    """As in :class:`Totals`."""
 
 
 class Totals(NamedTuple):
@@ -78,6 +80,8 @@ class Totals(NamedTuple):
     busy: int = 0
     sent: int = 0
     harakiris: int = 0
+    refused: int = 0
+    """Requests at doors that were answered in place of a thread, or not at all."""
 
 
 class Worker(NamedTuple):

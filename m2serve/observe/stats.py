@@ -282,6 +282,7 @@ def _life(worker: Worker, life: Life, cores: bool) -> Document:
         "state": life.state,
         "requests": sum(core.requests for core in life.cores),
         "bad_messages": sum(core.garbage for core in life.cores),
+        "refused": life.refused,
     }
     if cores:
         result["threads"] = [_thread(number, core) for number, core in enumerate(life.cores)]

@@ -24,6 +24,8 @@ PREFIX: Final = 0
 """In the head: what the request ids of this life begin with."""
 LISTENS: Final = 1
 """In the head: 1 as soon as the worker obeys the signals of :mod:`m2serve.system.stacks`."""
+REFUSED: Final = 2
+"""In the head: requests at doors that were answered in place of a thread, or not at all."""
 
 STARTED: Final = 0
 """When the running request began; 0: none runs."""

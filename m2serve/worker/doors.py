@@ -35,12 +35,13 @@ def open_doors(
     limits: PostLimits,
     visitors: memoryview,
     worker: int,
+    refused: memoryview,
     mail: MailRoom | None,
 ) -> DoorRoom:
     """Accept at those of *doors* that are for this worker; see :class:`DoorRoom` for the rest."""
     patience = float(settings.send_timeout) or math.inf
     policy = Policy(limits, int(settings.post_buffering), patience, _connections())
-    room = DoorRoom(policy, visitors, worker, mail)
+    room = DoorRoom(policy, visitors, worker, refused, mail)
     believed = Limits(settings.buffer_size, settings.http_max_headers, settings.chunked_input_limit)
     for door in doors:
         if door.workers and worker not in door.workers:

@@ -148,7 +148,8 @@ def run(
     if node.doors:
         # each connection is accepted with a look at these: no more of them than there are workers
         visitors = ledger.visitors[: max(post.worker, settings.processes) + 1]
-        doors = open_doors(settings, node.doors, limits, visitors, post.worker, room)
+        refused = sheet.head[sheets.REFUSED : sheets.REFUSED + 1]
+        doors = open_doors(settings, node.doors, limits, visitors, post.worker, refused, room)
         service.open_doors(doors)
         mails = [one for one in subscriptions if isinstance(one, MailSubscription)]
         subscriptions[:] = [

@@ -173,6 +173,11 @@ def _ours(snapshot: Snapshot, times: Totals) -> Iterator[Metric]:
     yield _histogram(
         "m2serve_request_seconds", "How long requests were in a worker.", BOUNDS, times.buckets, times.nanoseconds
     )
+    if snapshot.doors:
+        refused = sum(one.past.refused + sum(life.refused for life in one.lives) for one in snapshot.workers)
+        yield CounterMetricFamily(
+            "m2serve_door_refusals", "Requests that doors answered or dropped by themselves.", refused
+        )
     if snapshot.dispatcher is not None:
         yield from _dispatcher(snapshot.dispatcher)
 

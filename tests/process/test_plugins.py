@@ -130,9 +130,9 @@ def test_statsd_and_cpu_affinity_as_files_of_uwsgis_have_them(mongrel2: Mongrel2
 
 def test_prometheus(mongrel2: Mongrel2, serve: Callable[..., Server], tmp_path: Path) -> None:
     parser = pytest.importorskip("prometheus_client.parser")
-    (port,) = free_ports(1)
+    port, door = free_ports(2)
     options = ("--plugin", "prometheus", "--prometheus-address", f"127.0.0.1:{port}")
-    server = serve(mongrel2, processes=2, threads=2, options=options)
+    server = serve(mongrel2, processes=2, threads=2, options=(*options, "--http-socket", f"127.0.0.1:{door}"))
     server.allow("raised on purpose")
 
     def metrics() -> dict[str, float]:
@@ -162,6 +162,8 @@ def test_prometheus(mongrel2: Mongrel2, serve: Callable[..., Server], tmp_path: 
     assert found["m2serve_request_seconds_bucket 0.25"] <= 11
     assert 0.3 <= found["m2serve_request_seconds_sum"] < 30
     assert get(("127.0.0.1", port), "/").status == 404
+    assert get(("127.0.0.1", door), headers=(("Transfer-Encoding", "unknown"),)).status in (400, 501)
+    wait_until(lambda: metrics()["m2serve_door_refusals_total"] == 1, 15, "the refusal of the door")
     server.kill_child("worker 2")
     server.wait_log(r"worker 2 \(pid: \d+\) died")
     server.signal(signal.SIGHUP)
@@ -170,6 +172,7 @@ def test_prometheus(mongrel2: Mongrel2, serve: Callable[..., Server], tmp_path: 
     assert get(mongrel2.address, "/").status == 200
     wait_until(lambda: metrics()["m2serve_request_seconds_count"] >= 13, 15, "13 requests, over two generations")
     assert metrics()["m2serve_request_seconds_count"] == 13
+    assert metrics()["m2serve_door_refusals_total"] == 1, "of those who have left, too"
 
 
 def test_the_example_of_the_manual(mongrel2: Mongrel2, serve: Callable[..., Server], tmp_path: Path) -> None:

@@ -102,7 +102,8 @@ class Doorman:
         self.address = self.listener.getsockname()
         limits = PostLimits([] if limit is None else [PostLimit("", Bytes(limit))])
         self.visitors = memoryview(mmap.mmap(-1, 4096)).cast("Q")
-        self.room = DoorRoom(Policy(limits, **(policy or {})), self.visitors, 1)
+        self.refused = memoryview(bytearray(8)).cast("Q")
+        self.room = DoorRoom(Policy(limits, **(policy or {})), self.visitors, 1, self.refused)
         door = {"keepalive": 30.0, "head_timeout": 30.0, "body_timeout": 30.0, **door}
         door = {"protocol": "http", "name": "lines", "fd": self.listener.fileno(), "local": self.address, **door}
         self.room.add(Door(**door), Lines)

@@ -103,10 +103,13 @@ class DoorRoom:
 
     Args:
         visitors: connections of each worker, and one more while it accepts; ours is the word at *mine*.
+        refused: one word, which counts the requests that are answered in place of a thread, or not at all.
         mail: of the same threads; None: there is no Mongrel2.
     """
 
-    def __init__(self, policy: Policy, visitors: memoryview, mine: int, mail: MailRoom | None = None) -> None:
+    def __init__(
+        self, policy: Policy, visitors: memoryview, mine: int, refused: memoryview, mail: MailRoom | None = None
+    ) -> None:
         self.policy = policy
         self.mutex = threading.Lock()
         self.wheel = Wheel()
@@ -114,8 +117,7 @@ class DoorRoom:
         self.paused = False
         self._last_call = False
         """Who waits at the doors is still let in: nobody else will."""
-        self.refusals = 0
-        """Requests that were answered in place of a thread, or not at all."""
+        self._refused = refused
         self._visitors = visitors
         self._mine = mine
         self._mail = mail
@@ -504,7 +506,7 @@ class DoorRoom:
 
     def refused(self, conn: Connection, status: int, reason: str) -> None:
         """For the log, which hostile clients must not fill."""
-        self.refusals += 1
+        self._refused[0] += 1
         said = f"refused status={status}" if status else "connection closed"
         self.tell("%s door=%s conn=%d: %s", said, conn.door.name, conn.number, ascii(reason)[1:-1])
 

@@ -10,7 +10,7 @@ from m2serve.wire import crew
 from m2serve.wire.crew import Word
 from m2serve.wire.link import Verb
 
-KNOWN = (3, "656a500e")
+KNOWN = (3, "d0480a2f")
 
 
 def constants(module):

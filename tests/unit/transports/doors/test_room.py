@@ -147,7 +147,7 @@ def test_what_is_refused_is_answered_and_ends(open_door: Callable[..., Doorman],
     with door.connect() as client:
         client.sendall(said)
         assert receive_all(client).startswith(b"HTTP/1.1 " + answered)
-    assert door.room.refusals == 1
+    assert door.refused[0] == 1
 
 
 def test_a_refusal_reaches_a_client_that_sends_on(open_door: Callable[..., Doorman]) -> None:
@@ -496,7 +496,7 @@ def test_a_connection_that_a_thread_has_just_closed_is_no_bell(monkeypatch: pyte
     os.set_blocking(reader, False)
     visitors = memoryview(bytearray(4096)).cast("Q")
     mail: Any = SimpleNamespace(bell_read=reader, has_mail=lambda: False)
-    room = DoorRoom(Policy(PostLimits([])), visitors, 1, mail)
+    room = DoorRoom(Policy(PostLimits([])), visitors, 1, memoryview(bytearray(8)).cast("Q"), mail)
     monkeypatch.setattr(room, "_epoll", SimpleNamespace(poll=lambda timeout, most: [(987, select.EPOLLIN)]))
     room._turn(accepting=True)
     os.write(writer, b"..")
