@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from m2serve.config.table import Option, Table
 
 _COMMENT = re.compile(r"(?:^|\s)[;#].*", re.DOTALL)
+_MAY_BE_EMPTY = frozenset(
+    {
+        *("plugin", "env", "virtualenv", "pythonpath", "pyimport", "pyargv", "touch_reload", "attach_daemon"),
+        *("procname_prefix", "log_format", "chown_socket"),
+    }
+)
+"""Fields whose options do nothing in uWSGI without a value, and are written so: ``virtualenv = $(VIRTUAL_ENV)``."""
 _BLOCK_WORD = re.compile(r"(if|for)-|else-?if|elif")
 
 
@@ -104,6 +111,9 @@ class Builder:
         text = entry.value
         try:
             text = self._expander.expand(entry)
+            if option.field in _MAY_BE_EMPTY and not text.strip():
+                self._leave_out(entry, option)
+                return
             if option.kind.comment and not entry.from_shell:
                 text = self._without_comment(entry, text)
             value = option.kind.read(entry.key, text)
@@ -115,6 +125,13 @@ class Builder:
         if option.kind.flag and not clear_truth(text):
             self.warnings.append(f"{entry}: counts as true; expected true or false")
         self._store(entry, option, value)
+
+    def _leave_out(self, entry: Entry, option: Option) -> None:
+        """Take a value that is empty for none."""
+        self.warnings.append(f"{entry}: empty, so nothing is set")
+        if not option.kind.many:
+            self.values.pop(option.field, None)
+            self.origins.pop(option.field, None)
 
     def _without_comment(self, entry: Entry, text: str) -> str:
         shorter = _COMMENT.sub("", text)

@@ -328,3 +328,21 @@ def test_any_arguments_give_settings_or_a_config_error(argv: list[str]) -> None:
         load(argv, {}, lambda path: "")
     except ConfigError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["plugins", "env", "virtualenv", "home", "pythonpath", "import", "pyargv", "touch-reload", "attach-daemon"],
+)
+def test_what_uwsgi_takes_without_a_value(name: str) -> None:
+    text = f"[uwsgi]\n{name} = $(NOTHING)\n"
+    settings = load(["a.ini", *ENOUGH], {"NOTHING": ""}, lambda path: text)
+    assert f"a.ini:2: {name} = $(NOTHING): empty, so nothing is set" in settings.warnings
+
+
+def test_an_empty_value_takes_an_earlier_one_away() -> None:
+    text = "[uwsgi]\nlog-format = %%(uri)\nlog-format =\nenv = A=b\nenv =\n"
+    settings = load(["a.ini", *ENOUGH], {}, lambda path: text)
+    assert settings.log_format is None
+    assert [str(one) for one in settings.env] == ["A=b"]
+    assert settings.origin("log_format") == "default"
