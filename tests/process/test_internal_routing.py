@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -33,7 +32,6 @@ route-run = addheader:X-Frame-Options: DENY
 route = ^/quiet donotlog:
 route-host = ^forbidden\\. break:403 Forbidden
 route-if = contains:${{PATH_INFO}};/.git return:404
-route = ^/elsewhere/silent http:{silent}
 route = ^/elsewhere/closed http:{files}/nobody
 route = ^/elsewhere http:{other},inner.test
 route = ^/files/(.*) static:{files}/$1
@@ -47,7 +45,6 @@ route = ^/quiet/(.*) rewrite:/$1
 pull-header = Content-Type TYPE
 response-route-if = startswith:${{TYPE}};application/json addheader:X-Type: ${{TYPE}}
 response-route-status = ^500 addheader:X-Never: seen
-socket-timeout = 1
 error-route-status = 410 static:{files}/a.txt
 error-route-status = 500 addheader:X-Sorry: ${{REQUEST_URI}}
 error-route-status = 500 return:503 Later
@@ -71,13 +68,6 @@ class Echo(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
-    """Where somebody listens, and accepts nobody."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
-
-
-@pytest.fixture
 def other() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -87,13 +77,11 @@ def other() -> Iterator[str]:
         thread.join()
 
 
-def test_rules_of_a_file(
-    mongrel2: Mongrel2, start_server: Callable[..., Server], tmp_path: Path, other: str, silent: str
-) -> None:
+def test_rules_of_a_file(mongrel2: Mongrel2, start_server: Callable[..., Server], tmp_path: Path, other: str) -> None:
     files, log, ini = tmp_path / "files", tmp_path / "requests.log", tmp_path / "app.ini"
     files.mkdir()
     (files / "a.txt").write_text("a file")
-    ini.write_text(INI.format(pair=mongrel2.pair, apps=APPS, log=log, files=files, other=other, silent=silent))
+    ini.write_text(INI.format(pair=mongrel2.pair, apps=APPS, log=log, files=files, other=other))
     server = start_server("--ini", str(ini), "--strict").wait_ready(1)
     server.allow("raised on purpose", "request failed", "http:")
 
@@ -119,7 +107,6 @@ def test_rules_of_a_file(
     assert (answer.status, answer.get("x-other"), answer.get("x-frame-options")) == (202, "yes", "DENY")
     assert re.fullmatch(rb"/elsewhere/a\?b=c inner\.test 127\.0\.0\.1 x{10000}", answer.body)
     assert get(address, "/elsewhere/closed").status == 502
-    assert get(address, "/elsewhere/silent").status == 504
 
     answer = get(address, "/status/410")
     assert (answer.status, answer.body) == (200, b"a file")
