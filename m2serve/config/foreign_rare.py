@@ -20,7 +20,7 @@ def _family(fate: Fate, text: str, names: str) -> Foreign:
 
 _INTERNALS = """
     backtrace-depth lock-engine ftok persistent-ipcsem pcre-jit max-vars max-apps signal-bufsize signals-bufsize
-    mule-msg-size response-headers-limit body-read-warning alarm-msg-size cache-udp-server cache-udp-node clock
+    response-headers-limit body-read-warning alarm-msg-size cache-udp-server cache-udp-node clock
     mem-collector-freq queue-blocksize queue-store queue-store-sync wsgi-env-behavior wsgi-env-behaviour
     allowed-modifiers remap-modifier ignore-script-name http-socket-modifier1 http-socket-modifier2
     https-socket-modifier1 https-socket-modifier2 fastcgi-modifier1 fastcgi-modifier2 scgi-modifier1 scgi-modifier2

@@ -7,6 +7,7 @@ A vassal is an m2serve like any other; that its emperor is gone it hears from th
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import select
@@ -21,13 +22,14 @@ from m2serve.emperor import policy
 from m2serve.emperor.heralds import Heralds
 from m2serve.emperor.policy import Action, Deed, Rules
 from m2serve.emperor.scan import scan
-from m2serve.emperor.stats import Chronicle
+from m2serve.emperor.stats import Chronicle, named
 from m2serve.emperor.vassal import Identity, State, Vassal
 from m2serve.errors import ConfigError, ExitCode
 from m2serve.ids import Seconds
 from m2serve.system import parent_death
 from m2serve.system.background import VASSAL
 from m2serve.system.deeds import try_all
+from m2serve.system.fds import keep_only, log_fds
 from m2serve.system.notify import Notifier
 from m2serve.system.title import set_title
 
@@ -58,7 +60,9 @@ class Emperor:
         self._rules = Rules(
             Seconds(settings.emperor_throttle / 1000),
             Seconds(settings.emperor_max_throttle / 1000),
-            Seconds(settings.worker_reload_mercy + _OWN_MERCY),
+            Seconds(settings.worker_reload_mercy + _OWN_MERCY)
+            if settings.emperor_curse_tolerance is None
+            else settings.emperor_curse_tolerance,
         )
         self._rights = rights
         self._refused: set[str] = set()
@@ -73,7 +77,8 @@ class Emperor:
 
     def run(self) -> int:
         """Rule; gives the exit code."""
-        set_title("emperor", self._settings)
+        name = self._settings.emperor_procname or self._settings.procname
+        set_title("emperor", dataclasses.replace(self._settings, procname=name))
         wake, bell = socket.socketpair()
         with wake, bell, contextlib.closing(self._heralds):
             for end in (wake, bell):
@@ -266,6 +271,30 @@ class Emperor:
         vassal.last_run = now
         vassal.first_run = now if vassal.first_run is None else vassal.first_run
         log.info("vassal %s started (pid: %d)", vassal.path, pid)
+        if self._settings.hook_as_emperor or self._settings.exec_as_emperor:
+            self._celebrate(vassal)
+
+    def _celebrate(self, vassal: Vassal) -> None:
+        """In a child, so that nobody waits: what the settings want done, with uWSGI's variables."""
+        try:
+            if os.fork() != 0:
+                return
+        except OSError as error:
+            log.error("hooks as-emperor are left out for %s: %s", vassal.path, error.strerror)
+            return
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in _HEEDED:
+                signal.signal(number, signal.SIG_DFL)
+            keep_only(log_fds())
+            os.environ["UWSGI_VASSAL_CONFIG"] = named(vassal.path, self._places)[0]
+            os.environ["UWSGI_VASSAL_PID"] = str(vassal.pid)
+            own = not self._settings.emperor_tyrant
+            os.environ["UWSGI_VASSAL_UID"] = str(os.getuid() if own else vassal.seen.owner)
+            os.environ["UWSGI_VASSAL_GID"] = str(os.getgid() if own else vassal.seen.group)
+            try_all(self._settings, "as_emperor")
+        finally:
+            os._exit(ExitCode.OK)
 
     def _become(self, vassal: Vassal, emperor: int) -> None:
         """In the child: execute, or leave."""
@@ -301,9 +330,13 @@ class Emperor:
         # TERM is how its emperor, or the kernel in its emperor's name, ends it
         return [*command, "--die-on-term"]
 
+    @property
+    def _pidfiles(self) -> tuple[str | None, ...]:
+        return self._settings.pidfile, self._settings.safe_pidfile, self._settings.emperor_pidfile
+
     def _write_pid(self) -> None:
         """Raises: ConfigError: it cannot be written."""
-        for path in (self._settings.pidfile, self._settings.safe_pidfile):
+        for path in self._pidfiles:
             if path is not None:
                 try:
                     with open(path, "w", encoding="ascii") as file:
@@ -316,7 +349,7 @@ class Emperor:
             self._chronicle.close()
 
     def _remove_pid(self) -> None:
-        for path in (self._settings.pidfile, self._settings.safe_pidfile):
+        for path in self._pidfiles:
             if path is not None:
                 with contextlib.suppress(OSError):
                     os.unlink(path)

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _ROOM = 1 << 20
-"""Bytes asked for in each; the kernel gives what net.core.wmem_max lets it."""
 
 
-def make_boxes(mules: int, left: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+def make_boxes(mules: int, left: Sequence[tuple[int, int]], room: int = _ROOM) -> tuple[tuple[int, int], ...]:
     """One for all mules, and one each; those that another master has left go on, with what lies in them.
+
+    Args: room: bytes asked for in each new one; the kernel gives what net.core.wmem_max lets it.
 
     Mules of the old options keep what they have of those that are closed.
     """
@@ -23,22 +24,24 @@ def make_boxes(mules: int, left: Sequence[tuple[int, int]]) -> tuple[tuple[int, 
         for fd in pair:
             os.close(fd)
     kept = tuple(left[:wanted])
-    return (*kept, *(_pair() for _ in range(wanted - len(kept))))
+    return (*kept, *(_pair(room) for _ in range(wanted - len(kept))))
 
 
-def make_farms(names: Iterable[str], left: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+def make_farms(
+    names: Iterable[str], left: Mapping[str, tuple[int, int]], room: int = _ROOM
+) -> dict[str, tuple[int, int]]:
     """One for each farm; those that another master has left go on, whoever belongs to the farm now."""
     rest = dict(left)
-    made = {name: rest.pop(name) if name in rest else _pair() for name in names}
+    made = {name: rest.pop(name) if name in rest else _pair(room) for name in names}
     for pair in rest.values():
         for fd in pair:
             os.close(fd)
     return made
 
 
-def _pair() -> tuple[int, int]:
+def _pair(room: int) -> tuple[int, int]:
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM)
+    writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
     for end in (reader, writer):
         end.setblocking(False)
     return reader.detach(), writer.detach()

@@ -164,8 +164,8 @@ class Server:
                 if node.ring_size != settings.request_buffer:
                     log.warning("request-buffer stays %d until a restart", node.ring_size)
             node.doors, node.secrets = doors.doors, doors.secrets
-            node.boxes = make_boxes(len(mule_scripts(settings)), node.boxes)
-            node.farms = make_farms((farm.name for farm in settings.farm), node.farms)
+            node.boxes = make_boxes(len(mule_scripts(settings)), node.boxes, settings.mule_msg_size)
+            node.farms = make_farms((farm.name for farm in settings.farm), node.farms, settings.mule_msg_size)
             node.caches = make_caches(caches(settings), node.caches)
             board.doors = bool(node.doors)
             if not known and not node.doors:

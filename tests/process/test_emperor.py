@@ -170,6 +170,9 @@ def test_it_tells_how_its_vassals_are(mongrel2: Mongrel2, start_server: Callable
     options = ("--emperor-stats-server", f"127.0.0.1:{port}", "--emperor-freq", "1", "--emperor-throttle", "200")
     said = court.parent / "said"
     options += ("--hook-emperor-start", f"appendn:{said} emperor", "--exec-as-vassal", f"pwd >>{said}")
+    beside, pidfile = court.parent / "beside", court.parent / "pid"
+    options += ("--exec-as-emperor", f"echo $UWSGI_VASSAL_CONFIG $UWSGI_VASSAL_PID >>{beside}")
+    options += ("--emperor-pidfile", str(pidfile), "--emperor-procname", "augustus")
     server = start_server("--emperor", str(court), *options)
     server.wait_log("statistics at", timeout=30)
     silent = [socket.create_connection(address) for _ in range(40)]
@@ -185,6 +188,13 @@ def test_it_tells_how_its_vassals_are(mongrel2: Mongrel2, start_server: Callable
     assert {name: type(value) for name, value in first.items()} == VASSAL
     assert first["pid"] == vassal_pid(server, "one") and first["monitor"] == str(court)
     assert first["loyal"] == first["ready"] == first["accepting"] == 1 and first["respawns"] == 0
+    wait_until(
+        lambda: beside.exists() and f"one.ini {first['pid']}\n" in beside.read_text(),
+        20,
+        "what is done beside the emperor",
+    )
+    assert pidfile.read_text() == f"{server.pid}\n"
+    assert " ".join(psutil.Process(server.pid).cmdline()).strip() == "augustus"
     (throttled,) = document["blacklist"]
     assert {name: type(value) for name, value in throttled.items()} == THROTTLED
     assert throttled["id"] == "broken.ini" and throttled["attempt"] >= 1
@@ -199,6 +209,7 @@ def test_it_tells_how_its_vassals_are(mongrel2: Mongrel2, start_server: Callable
     wait_until(lambda: statistics(address, timeout=30)["blacklist"] == [], 30, "nobody is left alone any more")
     server.signal(signal.SIGTERM)
     assert server.wait(30) == 0
+    assert not pidfile.exists()
 
 
 def vassal(address: tuple[str, int]) -> dict[str, Any]:

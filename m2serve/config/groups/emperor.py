@@ -39,6 +39,12 @@ class EmperorGroup:
         names=("emperor-stats",),
         metavar="[HOST]:PORT|PATH|@NAME",
     )
+    emperor_pidfile: str | None = option(None, "File that holds the emperor's pid.", metavar="FILE")
+    emperor_procname: str = option("", "Name of the emperor in ps and top.", metavar="NAME")
+    emperor_curse_tolerance: Seconds | None = option(
+        None,
+        "How long a vassal may take to stop; then it is killed. By default the emperor's worker-reload-mercy and 5 s.",
+    )
     vassal_set: tuple[str, ...] = option(
         (), "Placeholder or option for all vassals, as name=value.", names=("vassals-set",), metavar="NAME=VALUE"
     )

@@ -49,6 +49,10 @@ class HooksGroup:
         (), "Do this in the process that is to be a vassal, before it is one.", metavar="ACTION"
     )
     exec_as_vassal: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
+    hook_as_emperor: tuple[Deed, ...] = option(
+        (), "Do this beside the emperor when a vassal has been started.", metavar="ACTION"
+    )
+    exec_as_emperor: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
     hook_as_user_atexit: tuple[Deed, ...] = option((), "Do this when all processes have left.", metavar="ACTION")
     exec_as_user_atexit: tuple[str, ...] = option((), "Run this command then.", metavar="COMMAND")
     hook_timeout: Seconds = option(Seconds(60), "A command that takes longer is killed, and has failed.")

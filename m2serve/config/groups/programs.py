@@ -55,6 +55,11 @@ class ProgramsGroup:
     mules: int = option(
         0, "So many mules more, that load the application and wait for messages (uwsgi.mule_msg).", metavar="N"
     )
+    mule_msg_size: int = option(
+        1024 * 1024,
+        "Bytes of messages that may lie unread for each mule and farm, if the kernel lets them.",
+        minimum=1,
+    )
     farm: tuple[Farm, ...] = option(
         (),
         "Group of mules, by their numbers, that share messages (uwsgi.farm_msg): whichever comes first gets one.",

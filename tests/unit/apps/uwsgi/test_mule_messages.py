@@ -52,6 +52,19 @@ def test_who_sends_never_waits(boxes: Boxes) -> None:
     assert boxes.receive(1, 0) is None
 
 
+def test_how_much_may_lie_there() -> None:
+    def fits(room: int) -> int:
+        pairs = make_boxes(1, (), room)
+        boxes, count = Boxes(pairs), 0
+        while boxes.send(b"x" * 100, 1):
+            count += 1
+        for fd in (fd for pair in pairs for fd in pair):
+            os.close(fd)
+        return count
+
+    assert 0 < fits(8192) < fits(65536)
+
+
 def test_what_is_left_is_kept() -> None:
     first = make_boxes(2, ())
     Boxes(first).send(b"a", 1)
