@@ -8,7 +8,8 @@ import resource
 from typing import TYPE_CHECKING, Final
 
 from m2serve.errors import ConfigError
-from m2serve.transports.doors.room import DoorRoom, Policy
+from m2serve.transports.doors.guests import Policy
+from m2serve.transports.doors.room import DoorRoom
 from m2serve.transports.doors.tls import Certificates
 from m2serve.wire.door import Limits
 from m2serve.wire.kinds import codec_factory

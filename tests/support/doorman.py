@@ -18,7 +18,8 @@ from m2serve.door import Door
 from m2serve.errors import ClientGone, RemoteProtocolError
 from m2serve.ids import Bytes
 from m2serve.message import Request
-from m2serve.transports.doors.room import DoorRoom, Policy
+from m2serve.transports.doors.guests import Policy
+from m2serve.transports.doors.room import DoorRoom
 from m2serve.transports.doors.subscription import DoorSubscription
 from m2serve.wire.door import Head
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
     from m2serve.transports.doors.channel import DoorChannel
     from m2serve.wire.door import Peer
+
+
+BIG = 8 * 1024 * 1024
+"""More than the buffers of a connection on loopback take."""
 
 
 class Lines:
@@ -139,6 +144,12 @@ class Doorman:
             thread.join(20)
         assert not any(thread.is_alive() for thread in self.threads)
         self.listener.detach()  # the room has closed it
+
+
+def echo(request: Request, channel: Any) -> None:
+    """Says how long the body was, and the body."""
+    body = request.body if channel.body is None else channel.body.input.read()
+    channel.send_last(b"%b=%d:" % (request.path, len(body)), body, b"\n")
 
 
 def receive(sock: socket.socket, size: int) -> bytes:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from m2serve.door import Door
     from m2serve.message import Request
+    from m2serve.transports.doors.guests import Guests
     from m2serve.transports.doors.pipe import Pipe
-    from m2serve.transports.doors.room import DoorRoom
     from m2serve.wire.door import Codec, Head
 
 log = logging.getLogger("m2serve.door")
@@ -78,10 +78,10 @@ class Connection:
         "_body",
         "_broken",
         "_codec",
+        "_guests",
         "_head",
         "_lingered",
         "_pipe",
-        "_room",
         "_served",
         "_waiting",
         "channel",
@@ -100,8 +100,8 @@ class Connection:
         "waits_to_send",
     )
 
-    def __init__(self, room: DoorRoom, door: Door, pipe: Pipe, codec: Codec, number: int) -> None:
-        self._room = room
+    def __init__(self, guests: Guests, door: Door, pipe: Pipe, codec: Codec, number: int) -> None:
+        self._guests = guests
         self._pipe = pipe
         self._codec = codec
         self._head: Head | None = None
@@ -137,7 +137,7 @@ class Connection:
     @property
     def leaving(self) -> bool:
         """Whether its worker is on the way out."""
-        return self._room.draining
+        return self._guests.draining
 
     @property
     def _lingers(self) -> bool:
@@ -216,7 +216,7 @@ class Connection:
     def _begin_body(self, head: Head) -> None:
         self._head = head
         self.state = State.BODY
-        policy = self._room.policy
+        policy = self._guests.policy
         self._body = Collected(head.length, policy.limits.of(head.request.path), policy.memory)
         if head.expects:
             self._write([_CONTINUE])
@@ -263,22 +263,22 @@ class Connection:
 
     def let_go(self) -> bool:
         """Leave it to the leader; False: something has come meanwhile, so the caller goes on."""
-        room = self._room
+        guests = self._guests
         if not self.polled:
             self.polled = True
-            room.poll(self)  # from here on the poll reports what comes, and what has come
-        with room.mutex:
+            guests.poll(self)  # from here on the poll reports what comes, and what has come
+        with guests.mutex:
             if self.pending:
                 self.pending = False
                 return False
-            room.wheel.watch(self)
+            guests.wheel.watch(self)
             self.held = False
             return True
 
     def rest(self) -> None:
         """Leave it to the leader, and if it is complete before that, to a thread."""
         if not self.let_go() and self.read():
-            self._room.ready(self)
+            self._guests.ready.append(self)
 
     def _shake(self) -> bool:
         while not self._pipe.shake():
@@ -296,7 +296,7 @@ class Connection:
 
     def refuse(self, status: int, reason: str) -> None:
         """Answer in place of a thread, and end the connection. Status 0: without an answer."""
-        self._room.refused(self, status, reason)
+        self._guests.refused(self, status, reason)
         self.keep = False
         self._drop_body()
         self._broken = True
@@ -318,7 +318,7 @@ class Connection:
             self._linger()
         else:
             if state is State.SENDING:
-                self._room.refused(self, 0, "the client has read nothing of its answer in time (send-timeout)")
+                self._guests.refused(self, 0, "the client has read nothing of its answer in time (send-timeout)")
             self.close()
         if self.state is State.LINGERING:
             self.rest()
@@ -357,7 +357,7 @@ class Connection:
             else:
                 self._waiting.append(memoryview(part)[sent:] if sent else part)
                 sent = 0
-        self._room.wants_room(self)
+        self._guests.wants_room(self)
 
     @property
     def backlog(self) -> int:
@@ -380,7 +380,7 @@ class Connection:
                     raise ClientGone(f"the client has left: {error.strerror}") from None
                 raise
             self.waits_to_send = True
-            self._room.wants_room(self)
+            self._guests.wants_room(self)
             return None
 
     def flush(self) -> bool:
@@ -402,7 +402,7 @@ class Connection:
                         sent -= len(part)
                         waiting.popleft()
                     if self.state is State.SENDING:
-                        self._expire_in(self._room.policy.patience)
+                        self._expire_in(self._guests.policy.patience)
             except OSError:
                 waiting.clear()
                 self.keep = False
@@ -435,9 +435,9 @@ class Connection:
         """With the lock, when nothing will be added: whether something waits, which the leader sends then."""
         if not self._waiting:
             return False
-        self._expire_in(self._room.policy.patience)
+        self._expire_in(self._guests.policy.patience)
         self.state = State.SENDING
-        self._room.watch(self)
+        self._guests.watch(self)
         return True
 
     def go_on(self) -> None:
@@ -449,9 +449,9 @@ class Connection:
             return
         self._codec.next()
         self.state = State.IDLE
-        self._expire_in(FAREWELL if self._room.draining else self.door.keepalive)
+        self._expire_in(FAREWELL if self._guests.draining else self.door.keepalive)
         if not self._codec.idle and self.parse():
-            self._room.ready(self)
+            self._guests.ready.append(self)
         elif self.state is not State.SENDING and self.state is not State.CLOSED:
             self.rest()
 
@@ -467,7 +467,7 @@ class Connection:
         if not self._broken:
             self._codec.next()
             # FastCGI has no word for the last answer: another request may be on its way
-            surprising = self._room.draining and self.door.protocol == "fastcgi"
+            surprising = self._guests.draining and self.door.protocol == "fastcgi"
             if self._codec.idle and not self.pending and not surprising:
                 self.close()
                 return
@@ -494,7 +494,7 @@ class Connection:
                 return
             self.state = State.CLOSED
             self._waiting.clear()
-            self._room.forget(self)
+            self._guests.forget(self)
             self._pipe.close()
         self._drop_body()
 

@@ -16,34 +16,27 @@ that request itself: a quick application is served by one thread, without a swit
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import select
-import socket
 import threading
 import time
-from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final
 
-from m2serve.transports.doors.connection import Connection, State
-from m2serve.transports.doors.pipe import PlainPipe, TlsPipe
-from m2serve.transports.doors.wheel import Wheel
-from m2serve.wire.door import Peer
+from m2serve.transports.doors.guests import BREATH, LOOK, Guests
+from m2serve.transports.doors.reception import STOOP, Reception
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from m2serve.config.postlimits import PostLimits
     from m2serve.door import Door
     from m2serve.transports.dispatched import MailRoom
-    from m2serve.transports.doors.pipe import Pipe
+    from m2serve.transports.doors.connection import Connection
+    from m2serve.transports.doors.guests import Policy
     from m2serve.wire.door import CodecFactory
 
 log = logging.getLogger("m2serve.door")
-
-_now = time.monotonic
 
 TICK: Final = 0.005
 """Seconds until the deputy looks again."""
@@ -51,55 +44,15 @@ _FORBEARANCE: Final = 1
 """Ticks more for a thread that computes."""
 _QUICK: Final = 0.001
 """Seconds of a request on average, up to which whoever runs one will soon be back."""
-_ZEAL: Final = 8
-"""Clients that are looked for at a door before the poll is asked again."""
-_STOOP: Final = 0.01
-"""Seconds between two looks for connections that no worker has accepted, where all threads are at work."""
 _EVENTS: Final = 16
-_AT_A_TURN: Final = 2
-_BREATH: Final = 0.002
-"""So many connections whose time is over are ended, and seconds until the next so many: those that came together end
-together, and others have something to ask meanwhile."""
-_LOOK: Final = 1.0
-"""Seconds between two looks at the deadlines."""
 _FAREWELL_LOOK: Final = 0.1
-"""The same, while the worker leaves."""
-_IN: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
-_BROKEN: Final = select.EPOLLHUP | select.EPOLLERR
-_READABLE: Final = select.EPOLLIN | select.EPOLLRDHUP | _BROKEN
-_WRITABLE: Final = select.EPOLLOUT | _BROKEN
-_LAST_GUESTS: Final = 1024
-_COURTESY: Final = 0.002
-"""Seconds that a connection is left to workers that have fewer."""
-_NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
-class Policy(NamedTuple):
-    """What holds at every door."""
-
-    limits: PostLimits
-    """How large bodies may be."""
-    memory: int = 64 * 1024
-    """Bytes of a body that are kept in memory (post-buffering)."""
-    patience: float = 60.0
-    """Seconds in which a client must read something of what waits for it (send-timeout)."""
-    connections: int = 10_000
-    """At a time; beyond it those go that have said nothing for longest."""
-
-
-class _Entrance(NamedTuple):
-    door: Door
-    sock: socket.socket
-    codec: CodecFactory
-    context: Callable[[], ssl.SSLContext] | None
-    sender: bytes
+"""Seconds between two looks at the deadlines, while the worker leaves."""
 
 
 class DoorRoom:
-    """See above.
+    """See above. Who is let in is decided by the :class:`Reception`; those who are in are the :class:`Guests`.
 
-    Threads: ``mutex`` guards ``held`` and ``pending`` of the connections, the wheel and the sleepers; ``_lead`` is held
-    by the leader, and guards the poll; ``_queue`` has atomic operations.
+    Threads: ``_mutex`` guards the sleepers; ``_lead`` is held by the leader, and guards the poll.
 
     Args:
         visitors: connections of each worker, and one more while it accepts; ours is the word at *mine*.
@@ -110,44 +63,13 @@ class DoorRoom:
     def __init__(
         self, policy: Policy, visitors: memoryview, mine: int, refused: memoryview, mail: MailRoom | None = None
     ) -> None:
-        self.policy = policy
-        self.mutex = threading.Lock()
-        self.wheel = Wheel()
-        self.draining = False
-        self.paused = False
-        self._last_call = False
-        """Who waits at the doors is still let in: nobody else will."""
-        self._refused = refused
-        self._visitors = visitors
-        self._mine = mine
-        self._mail = mail
-        self._entrances: dict[int, _Entrance] = {}
-        self._conns: dict[int, Connection] = {}
-        self._number = 0
-        self._queue: deque[Connection] = deque()
         self._epoll = select.epoll()
-        self._poke = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._epoll.register(self._poke, select.EPOLLIN)
+        self.guests = Guests(policy, self._epoll, visitors[mine : mine + 1], refused)
+        self.reception = Reception(self.guests, self._epoll, visitors, mine)
+        self._mail = mail
         if mail is not None:
             self._epoll.register(mail.bell_read, select.EPOLLIN)
-        self._look_at = _now() + _LOOK
-        self._due: deque[Connection] = deque()
-        """Connections to be ended; they are the leader's."""
-        self._end_at = 0.0
-        self._open = False
-        """The listening sockets are polled."""
-        self._waiting = select.poll()
-        """Of the listening sockets, those where somebody waits."""
-        self._stoop_at = 0.0
-        self._seen: set[int] = set()
-        """Those where somebody waited when we last looked; and in which turn of the threads that was."""
-        self._seen_in = 0
-        self._shut_until = 0.0
-        """Nothing is accepted before: others have fewer connections, or there are no descriptors."""
-        self._patient = True
-        self._eager: _Entrance | None = None
-        """Where the last client brought its request along."""
-        self._zeal = 0
+        self._mutex = threading.Lock()
         self._lead = threading.Lock()
         self._turns = 0
         self._latest = 0
@@ -160,14 +82,10 @@ class DoorRoom:
         self._resting = True
         self._pace = 0.0
         self._over = False
-        self._told_at, self._untold = 0.0, 0
 
     def add(self, door: Door, codec: CodecFactory, context: Callable[[], ssl.SSLContext] | None = None) -> None:
-        """Accept at that door, too. Args: context: of TLS, asked for each connection."""
-        sock = socket.socket(door.family, socket.SOCK_STREAM, fileno=door.fd)
-        sock.setblocking(False)
-        self._waiting.register(sock.fileno(), select.POLLIN)
-        self._entrances[sock.fileno()] = _Entrance(door, sock, codec, context, door.protocol.encode("ascii"))
+        """Accept at that door, too; see :meth:`Reception.add`."""
+        self.reception.add(door, codec, context)
 
     def start(self) -> None:
         """Begin, in the worker that serves."""
@@ -177,13 +95,14 @@ class DoorRoom:
 
     def take(self) -> Connection | None:
         """The next request that has been read."""
-        if self.paused:
+        guests = self.guests
+        if guests.paused:
             return None
         try:
-            conn = self._queue.popleft()
+            conn = guests.ready.popleft()
         except IndexError:
             return None
-        if self._pace > _QUICK and (self._queue or not self._lead.locked()):
+        if self._pace > _QUICK and (guests.ready or not self._lead.locked()):
             self._wake(1)
         return conn
 
@@ -218,7 +137,7 @@ class DoorRoom:
                 except RuntimeError:
                     pass  # another one has
             return
-        with self.mutex:
+        with self._mutex:
             self._sleepers.append(pillow)
         # whoever ends what we wait for does so first, and looks for sleepers then; we did the reverse
         if (
@@ -227,299 +146,71 @@ class DoorRoom:
             or not self._lead.locked()
             or (self._mail is not None and self._mail.has_mail())
         ):
-            with self.mutex:
+            with self._mutex:
                 if pillow in self._sleepers:
                     self._sleepers.remove(pillow)
                     return
         elif self._aside:
-            self._stop_waiting()
+            self.guests.look_up()
         pillow.acquire()
 
     @property
     def _has_requests(self) -> bool:
-        return bool(self._queue) and not self.paused
+        return bool(self.guests.ready) and not self.guests.paused
 
     def pause(self, paused: bool) -> None:
         """Begin no request, and accept nobody; or go on. Any thread."""
-        self.paused = paused
-        self._stop_waiting()
+        self.guests.paused = paused
+        self.guests.look_up()
 
     def _wake(self, count: int) -> int:
         """Wake threads that sleep; gives how many that were."""
-        with self.mutex:
+        with self._mutex:
             woken = [self._sleepers.pop() for _ in range(min(count, len(self._sleepers)))]
         for pillow in woken:
             pillow.release()
         return len(woken)
 
-    def _stop_waiting(self) -> None:
-        """Have whoever leads look up."""
-        os.eventfd_write(self._poke, 1)
-
     # -- the leader ------------------------------------------------------------------------------------------------
 
     def _turn(self, *, accepting: bool) -> None:
         """Wait for what happens, and see to it."""
-        if accepting is not self._open or self._shut_until or self.paused:
-            self._set_open(accepting)
-        if self._eager is not None and self._open:
-            if self._accept_eagerly(self._eager):
+        guests, reception = self.guests, self.reception
+        if accepting is not reception.open or reception.shut_until or guests.paused:
+            reception.set_open(accepting)
+        if reception.eager is not None and reception.open:
+            if reception.accept_eagerly(reception.eager):
                 return
-        timeout = _LOOK if self._conns else -1
-        if self.draining or self._shut_until:
-            timeout = _FAREWELL_LOOK if self.draining else max(0.0, self._shut_until - _now())
+        timeout = LOOK if guests.by_fd else -1
+        if guests.draining or reception.shut_until:
+            timeout = _FAREWELL_LOOK if guests.draining else max(0.0, reception.shut_until - time.monotonic())
         elif not accepting:
-            timeout = _STOOP
-            if _now() >= self._stoop_at:
-                self._take_in()
-        if self._due and (timeout < 0 or timeout > _BREATH):
-            timeout = _BREATH
+            timeout = STOOP
+            reception.stoop(self._turns)
+        if guests.due and (timeout < 0 or timeout > BREATH):
+            timeout = BREATH
         for fd, mask in self._epoll.poll(timeout, _EVENTS):
-            conn = self._conns.get(fd)
+            conn = guests.by_fd.get(fd)
             if conn is not None:
-                self._look_after(conn, mask)
-            elif fd in self._entrances:
-                entrance = self._entrances[fd]
-                if self._accept(entrance) and self._queue and not entrance.door.keepalive:
-                    self._eager, self._zeal = entrance, _ZEAL
-            elif fd == self._poke:
-                os.eventfd_read(self._poke)
+                guests.look_after(conn, mask)
+            elif fd in reception.entrances:
+                entrance = reception.entrances[fd]
+                if reception.accept(entrance) and guests.ready and not entrance.door.keepalive:
+                    reception.eager = entrance
+            elif fd == guests.poke:
+                os.eventfd_read(guests.poke)
             elif self._mail is not None and fd == self._mail.bell_read:
                 # Not any other: that of a connection which a thread has closed meanwhile would have us wait for a bell.
                 rings = len(os.read(self._mail.bell_read, 64))
                 if rings > 1 or not accepting:
                     self._wake(rings if not accepting else rings - 1)
-        now = _now()
-        if now >= self._look_at:
-            self._look_at = now + _LOOK
-            self._expire(now)
-        if self._due and now >= self._end_at:
-            self._end_at = now + _BREATH
-            for _ in range(min(_AT_A_TURN, len(self._due))):
-                self._due.popleft().expire()
-        if self.draining and not self._over:
-            self._drain(now)
-
-    def _set_open(self, accepting: bool) -> None:
-        if self._shut_until and _now() >= self._shut_until:
-            self._shut_until = 0.0
-        wanted = accepting and not self.draining and not self.paused and not self._shut_until
-        if wanted is self._open:
-            return
-        self._open = wanted
-        self._visitors[self._mine] = len(self._conns) + 1 if wanted or not self.draining else 0
-        for fd in self._entrances:
-            if wanted:
-                # Exclusive: the kernel wakes one worker for a connection, of those that wait. That one accepts it at
-                # once, or comes back to it after a moment.
-                self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
-            else:
-                self._epoll.unregister(fd)
-
-    def _accept_eagerly(self, entrance: _Entrance) -> bool:
-        """Where a client has just brought its request along, and is done, another one may be there: that is quicker to
-        see than to be told. Not for ever, as others have connections."""
-        self._zeal -= 1
-        if self._zeal > 0 and self._accept(entrance) and self._queue:
-            return True
-        self._eager = None
-        return False
-
-    def _look_after(self, conn: Connection, mask: int) -> None:
-        try:
-            self._happened(conn, mask)
-        except Exception:
-            # one of our mistakes must not cost more than the connection that met it
-            log.exception("connection of door %s broken off", conn.door.name)
-            conn.close()
-
-    def _happened(self, conn: Connection, mask: int) -> None:
-        free = False
-        if mask & _READABLE:
-            with self.mutex:
-                if conn.held:
-                    conn.pending = True
-                else:
-                    conn.held = free = True
-                    # behind what it has sent lies an end, which is not reported again
-                    conn.pending = bool(mask & select.EPOLLRDHUP)
-        if free:
-            if conn.read():
-                self._queue.append(conn)
-            return
-        if mask & _WRITABLE and conn.waits and conn.flush():
-            conn.go_on()
-        elif mask & _BROKEN and conn.state is State.BUSY:
-            conn.lost()
-
-    def _take_in(self) -> None:
-        """Let those in who wait since the last look: had another worker a thread for them, it would have done so."""
-        self._stoop_at = _now() + _STOOP
-        waited = self._seen if self._seen_in == self._turns else set()
-        self._seen, self._seen_in = {fd for fd, _ in self._waiting.poll(0)}, self._turns
-        for fd in self._seen & waited:
-            self._patient = False
-            self._accept(self._entrances[fd])
-
-    def _accept(self, entrance: _Entrance) -> bool:
-        """Let one client in: others are for other workers, if they are idle. Whether there was one."""
-        if self.paused:
-            return False
-        if entrance.door.keepalive and self._patient and self._has_more_than_others(entrance.door.workers):
-            self._patient = False
-            self._shut_until = _now() + _COURTESY
-            self._set_open(accepting=True)
-            return False
-        self._patient = True
-        try:
-            sock, address = entrance.sock.accept()
-        except OSError as error:
-            if error.errno in _NO_DESCRIPTORS:
-                self._shut(error)
-            return False  # else somebody else was quicker, or the client has left
-        if len(self._conns) >= self.policy.connections:
-            self._make_room()
-        door = entrance.door
-        try:
-            pipe: Pipe = PlainPipe(sock) if entrance.context is None else TlsPipe(sock, entrance.context())
-        except (OSError, ValueError) as error:
-            log.error("tls failed door=%s: %s", door.name, error)
-            sock.close()
-            return True
-        host, port = address[:2] if door.family != socket.AF_UNIX else ("", 0)
-        self._number += 1
-        sender, number = entrance.sender, b"%d" % self._number
-        peer = Peer(_plain(host), port, door.tls is not None, door.local, sender, number)
-        conn = Connection(self, door, pipe, entrance.codec(peer), self._number)
-        self._conns[conn.fd] = conn
-        self._visitors[self._mine] = len(self._conns) + 1
-        try:
-            if conn.read():
-                self._queue.append(conn)
-        except Exception:
-            log.exception("connection of door %s broken off", door.name)  # as in _look_after
-            conn.close()
-        return True
-
-    def _has_more_than_others(self, workers: tuple[int, ...]) -> bool:
-        """Whether another worker should take the next connection, which may stay for long.
-
-        Args: workers: those who accept at that door; empty: all.
-        """
-        mine = len(self._conns) + 1
-        self._visitors[self._mine] = mine
-        all_of_them = self._visitors.tolist()
-        others = [all_of_them[one] for one in workers if one < len(all_of_them)] if workers else all_of_them
-        least = min((one for one in others if one), default=mine)
-        return mine > least + (least >> 3)
-
-    def _shut(self, error: OSError) -> None:
-        """There are no descriptors to be had: make room, and wait a moment."""
-        log.error("no connection can be accepted: %s; %d are open", error.strerror, len(self._conns))
-        self._make_room()
-        self._shut_until = _now() + 1.0
-        self._set_open(accepting=True)
-
-    def _make_room(self) -> None:
-        """Close connections that say nothing: those with the least time left."""
-        with self.mutex:
-            found = cast("list[Connection]", self.wheel.eldest(max(1, len(self._conns) // 16)))
-            found = [conn for conn in found if not conn.held]
-            for conn in found:
-                conn.held = True
-        self.tell("too many connections (%d): closing %d that wait", len(self._conns), len(found))
-        for conn in found:
-            conn.close()
-
-    def _expire(self, now: float) -> None:
-        """Find those whose time is over: they are ended a few at a turn, as others have something to ask meanwhile."""
-        unread: list[Connection] = []
-        with self.mutex:
-            for one in cast("list[Connection]", list(self.wheel.due(now))):
-                if one.state is State.SENDING:
-                    unread.append(one)
-                elif not one.held:  # else somebody has it, and will watch it again
-                    one.held = True
-                    self._due.append(one)
-        for conn in unread:
-            conn.expire()
-
-    def _drain(self, now: float) -> None:
-        """The worker leaves: connections that bring no other request soon are ended."""
-        if self._open:
-            self._set_open(accepting=False)
-        if self._last_call:
-            self._last_call = False
-            for entrance in self._entrances.values():
-                for _ in range(_LAST_GUESTS):
-                    if not self._accept(entrance):
-                        break
-        with self.mutex:
-            free = [conn for conn in list(self._conns.values()) if not conn.held]
-            for conn in free:
-                if conn.state is State.IDLE:
-                    # One that was just being accepted, or read, was passed over when the worker was told to leave.
-                    conn.hurry(now)
-            due = [conn for conn in free if conn.deadline <= now]
-            for conn in due:
-                conn.held = True
-        for conn in due:
-            conn.expire()
-        if not self._conns and not self._queue:
-            self._end()
-
-    # -- connections -----------------------------------------------------------------------------------------------
-
-    def poll(self, conn: Connection) -> None:
-        """From now on what happens to it is reported."""
-        self._epoll.register(conn.fd, _IN | select.EPOLLOUT if conn.waits else _IN)
-
-    def wants_room(self, conn: Connection) -> None:
-        """Say when its client has read something."""
-        if conn.polled:
-            self._epoll.modify(conn.fd, _IN | select.EPOLLOUT)
-        else:
-            conn.polled = True
-            self._epoll.register(conn.fd, _IN | select.EPOLLOUT)
-
-    def watch(self, conn: Connection) -> None:
-        """See to its deadline."""
-        with self.mutex:
-            self.wheel.watch(conn)
-
-    def ready(self, conn: Connection) -> None:
-        """Its next request has been read. Any thread."""
-        self._queue.append(conn)
-
-    def forget(self, conn: Connection) -> None:
-        """It is about to be closed. Any thread."""
-        self._conns.pop(conn.fd, None)
-        if not self.draining:
-            self._visitors[self._mine] = len(self._conns) + 1
-        if conn.polled:
-            try:
-                self._epoll.unregister(conn.fd)
-            except OSError:
-                pass
-        if self.draining and not self._conns:
-            self._stop_waiting()
-
-    def refused(self, conn: Connection, status: int, reason: str) -> None:
-        """For the log, which hostile clients must not fill."""
-        self._refused[0] += 1
-        said = f"refused status={status}" if status else "connection closed"
-        self.tell("%s door=%s conn=%d: %s", said, conn.door.name, conn.number, ascii(reason)[1:-1])
-
-    def tell(self, text: str, *values: object) -> None:
-        """Write a line of the log, ten in a second at most."""
-        now = _now()
-        if now - self._told_at >= 1.0:
-            if self._untold > 10:
-                log.warning("%d more lines of the doors in that second", self._untold - 10)
-            self._told_at, self._untold = now, 0
-        self._untold += 1
-        if self._untold <= 10:
-            log.warning(text, *values)
+        now = time.monotonic()
+        if guests.due or now >= guests.look_at:
+            guests.see_to_ends(now)
+        if guests.draining and not self._over:
+            reception.leave()
+            if guests.leave(now):
+                self._end()
 
     # -- the deputy ------------------------------------------------------------------------------------------------
 
@@ -551,7 +242,7 @@ class DoorRoom:
             if not ticks or (ticks <= _FORBEARANCE and computes(self._latest)):
                 continue
             ticks = 0
-            if not self._wake(max(1, len(self._queue))) and self._lead.acquire(blocking=False):
+            if not self._wake(max(1, len(self.guests.ready))) and self._lead.acquire(blocking=False):
                 self._lead_aside()
 
     def _lead_aside(self) -> None:
@@ -565,7 +256,7 @@ class DoorRoom:
         finally:
             self._aside = False
             self._lead.release()
-            self._wake(max(1, len(self._queue)))
+            self._wake(max(1, len(self.guests.ready)))
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -574,19 +265,12 @@ class DoorRoom:
 
         Args: final: no other worker will serve those who wait to be accepted.
         """
-        now = _now()
-        self._patient, self._last_call, self.paused = False, final, False
-        with self.mutex:
-            self.draining = True
-            for conn in list(self._conns.values()):
-                if conn.state is State.IDLE and not conn.held:
-                    conn.hurry(now)
-        self._stop_waiting()
+        self.reception.begin_to_leave(final=final)
+        self.guests.begin_to_leave()
 
     def _end(self) -> None:
         self._over = True
-        for entrance in self._entrances.values():
-            entrance.sock.close()
+        self.reception.close()
         self._wake(len(self._sleepers))
 
 
@@ -597,10 +281,3 @@ def computes(thread: int) -> bool:
             return file.read(512).rpartition(b") ")[2].startswith(b"R")
     except OSError:
         return False
-
-
-def _plain(host: str) -> bytes:
-    """The address as text; one of IPv4 that came by a socket of IPv6 as what it is."""
-    if ":" in host:
-        host = host.removeprefix("::ffff:").partition("%")[0]
-    return host.encode("ascii")
