@@ -13,8 +13,9 @@ from m2serve.transports import card as cards
 from m2serve.transports import ledger as ledgers
 from m2serve.transports.card import Card, create_card
 from m2serve.transports.channel import Verdict
-from m2serve.transports.direct import DirectChannel, DirectSubscription, HeldAnswers
+from m2serve.transports.direct import DirectSubscription
 from m2serve.transports.dispatched import MailRoom, MailSubscription
+from m2serve.transports.held import DirectChannel, HeldAnswers
 from m2serve.transports.ledger import Ledger, create_ledger
 from m2serve.transports.responder import Origin, Responder
 from m2serve.wire import zmtp

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from m2serve.errors import ClientGone
-from m2serve.transports import direct
-from m2serve.transports.direct import DirectChannel, HeldAnswers
+from m2serve.transports import held
+from m2serve.transports.held import DirectChannel, HeldAnswers
 from m2serve.transports.responder import Origin
 from m2serve.wire import mongrel2, zmtp
 
@@ -37,7 +37,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(direct, "time", clock)
+    monkeypatch.setattr(held, "time", clock)
     return clock
 
 
@@ -109,7 +109,7 @@ def test_another_mongrel2_gets_its_own(thread):
 
 
 def test_much_is_not_held(thread, monkeypatch):
-    monkeypatch.setattr(direct, "_HELD_MOST", 30)
+    monkeypatch.setattr(held, "_MOST", 30)
     thread.serve(1, more=True)
     assert not thread.responder.calls
     thread.serve(2, more=True)
