@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from m2serve.errors import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from m2serve.message import Request
+    from m2serve.wire.door import Head
 
 
 class Collected:
     """Bytes as they come; afterwards the body for the application, see :class:`m2serve.gateways.base.Body`.
 
     Args:
-        length: that was announced; None: nobody knows.
+        head: of its request.
         limit: bytes that are accepted; None: any number.
         memory: bytes that are kept in memory.
 
@@ -23,8 +27,9 @@ class Collected:
     fault: str | None = None
     complete = True
 
-    def __init__(self, length: int | None, limit: int | None, memory: int) -> None:
-        self.length = length
+    def __init__(self, head: Head, limit: int | None, memory: int) -> None:
+        self.head = head
+        self.length = length = head.length
         self._limit = limit
         self._memory = memory
         self._pieces: list[bytes] = []
@@ -61,20 +66,26 @@ class Collected:
         except OSError as error:
             raise RemoteProtocolError(f"no room for the body: {error.strerror or error}", status=507) from None
 
-    def whole(self) -> bytes | None:
-        """The body, if it is in memory; None: it is a file, which ``input`` reads.
+    def whole(self) -> Request:
+        """All has come: the request, with its body where that is in memory; else the body is a file, which ``input``
+        reads. A length that nobody had announced is among the headers now.
 
         Raises: RemoteProtocolError: 507; the file cannot be completed.
         """
-        self.length = self.size
+        request, self.length = self.head.request, self.size
+        if self.head.length is None:
+            headers = {key: value for key, value in request.headers.items() if key != b"transfer-encoding"}
+            headers[b"content-length"] = b"%d" % self.size
+            request = request._replace(headers=headers)
         if self._file is None:
-            return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            return request._replace(body=body, key=b"") if body else request
         try:
             self._file.seek(0)
         except OSError as error:
             raise RemoteProtocolError(f"no room for the body: {error.strerror or error}", status=507) from None
         self.input = self._file
-        return None
+        return request
 
     def close(self) -> None:
         """The request is over."""

@@ -13,19 +13,16 @@ What the poll reports meanwhile is noted (*pending*), and looked at when the con
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import threading
 import time
-from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from m2serve.errors import ClientGone, RemoteProtocolError
 from m2serve.transports.doors.body import Collected
 from m2serve.transports.doors.channel import DoorChannel
-from m2serve.transports.doors.pipe import MOST_PARTS
+from m2serve.transports.doors.outgoing import Outgoing
 from m2serve.transports.doors.wheel import NEVER
 from m2serve.wire.mongrel2 import error_answer
 
@@ -43,8 +40,6 @@ log = logging.getLogger("m2serve.door")
 _now = time.monotonic
 
 _READ: Final = 64 * 1024
-_BROKEN: Final = (errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH)
-"""The socket's faults, where a file may have some, too."""
 _ENDLESS: Final = ("uwsgi", "scgi")
 """The end of a connection is the end of its answer, so an answer without an end must be broken off."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -79,11 +74,10 @@ class Connection:
         "_broken",
         "_codec",
         "_guests",
-        "_head",
         "_lingered",
+        "_outgoing",
         "_pipe",
         "_served",
-        "_waiting",
         "channel",
         "cut",
         "deadline",
@@ -97,17 +91,14 @@ class Connection:
         "polled",
         "spoke",
         "state",
-        "waits_to_send",
     )
 
     def __init__(self, guests: Guests, door: Door, pipe: Pipe, codec: Codec, number: int) -> None:
         self._guests = guests
         self._pipe = pipe
+        self._outgoing = Outgoing(pipe)
         self._codec = codec
-        self._head: Head | None = None
         self._body: Collected | None = None
-        self._waiting: deque[bytes | memoryview] = deque()
-        """Of answers, what the socket had no room for."""
         self._lingered = 0
         self._broken = False
         """What comes has no meaning any more."""
@@ -124,8 +115,6 @@ class Connection:
         self.keep = False
         self.cut = False
         """The answer breaks off."""
-        self.waits_to_send = False
-        """Whoever sends a file wants to hear when there is room."""
         self.channel: DoorChannel | None = None
         self.deadline = _now() + door.head_timeout
         self.spoke = 0
@@ -146,7 +135,7 @@ class Connection:
     @property
     def waits(self) -> bool:
         """Whether something waits for the client to read."""
-        return bool(self._waiting) or self.waits_to_send
+        return bool(self._outgoing.waiting) or self._outgoing.file_waits
 
     @property
     def sends_files(self) -> bool:
@@ -163,7 +152,7 @@ class Connection:
             while True:
                 data = self._pipe.recv(_READ)
                 if data is None:
-                    if self.let_go():
+                    if self._guests.let_go(self):
                         return False
                     continue
                 if not data:
@@ -182,7 +171,7 @@ class Connection:
                 if self._lingers:
                     continue
                 # a short read has taken all there was: whatever comes later is reported
-                if len(data) < _READ and not self._pipe.layered and self.let_go():
+                if len(data) < _READ and not self._pipe.layered and self._guests.let_go(self):
                     return False
         except OSError as error:
             log.debug("connection broken door=%s: %s", self.door.name, error)
@@ -191,21 +180,22 @@ class Connection:
 
     def parse(self) -> bool:
         """Look what the bytes so far come to; whether a request is complete."""
-        codec = self._codec
+        codec, body = self._codec, self._body
         try:
-            if self._head is None:
+            if body is None:
                 head = codec.head()
-                self._reply()
+                if reply := codec.reply():
+                    self._write([reply])
                 if head is None:
                     if self.state is State.IDLE and not codec.idle:
                         self.state = State.HEAD
                         self._expire_in(self.door.head_timeout)
                     return False
                 if head.length == 0:
-                    self._complete(head, head.request, b"")
+                    self._complete(head.request, head.keep)
                     return True
-                self._begin_body(head)
-            return self._read_body()
+                body = self._begin_body(head)
+            return self._read_body(body)
         except RemoteProtocolError as error:
             self.refuse(error.status, str(error))
             return False
@@ -213,32 +203,26 @@ class Connection:
             self.close()
             return False
 
-    def _begin_body(self, head: Head) -> None:
-        self._head = head
+    def _begin_body(self, head: Head) -> Collected:
         self.state = State.BODY
         policy = self._guests.policy
-        self._body = Collected(head.length, policy.limits.of(head.request.path), policy.memory)
+        self._body = body = Collected(head, policy.limits.of(head.request.path), policy.memory)
         if head.expects:
             self._write([_CONTINUE])
+        return body
 
-    def _read_body(self) -> bool:
-        codec, body, head = self._codec, self._body, self._head
-        assert body is not None and head is not None
+    def _read_body(self, body: Collected) -> bool:
+        codec, head = self._codec, body.head
         if data := codec.body():
             body.add(data)
         self._reply()
         if not codec.ended:
             self._expire_in(self.door.chunk_timeout if head.length is None else self.door.body_timeout)
             return False
-        whole = body.whole()
-        request = head.request
-        if head.length is None:
-            headers = {key: value for key, value in request.headers.items() if key != b"transfer-encoding"}
-            headers[b"content-length"] = b"%d" % body.size
-            request = request._replace(headers=headers)
-        if whole is not None:
+        request = body.whole()
+        if body.input is None:
             self._body = None
-        self._complete(head, request, whole or b"")
+        self._complete(request, head.keep)
         return True
 
     def _reply(self) -> None:
@@ -246,43 +230,26 @@ class Connection:
         if reply := self._codec.reply():
             self._write([reply])
 
-    def _complete(self, head: Head, request: Request, body: bytes) -> None:
+    def _complete(self, request: Request, keep: bool) -> None:
         """A request is there: from now on the connection is its own."""
-        if body:
-            request = request._replace(body=body, key=b"")
-        self.keep = head.keep and self.door.keepalive > 0
+        self.keep = keep and self.door.keepalive > 0
         self.state = State.BUSY
         self.deadline = NEVER
         self.channel = DoorChannel(self, request, self._body)
-        self._head = None
 
     def _drop_body(self) -> None:
         if self._body is not None:
             self._body.close()
             self._body = None
 
-    def let_go(self) -> bool:
-        """Leave it to the leader; False: something has come meanwhile, so the caller goes on."""
-        guests = self._guests
-        if not self.polled:
-            self.polled = True
-            guests.poll(self)  # from here on the poll reports what comes, and what has come
-        with guests.mutex:
-            if self.pending:
-                self.pending = False
-                return False
-            guests.wheel.watch(self)
-            self.held = False
-            return True
-
     def rest(self) -> None:
         """Leave it to the leader, and if it is complete before that, to a thread."""
-        if not self.let_go() and self.read():
+        if not self._guests.let_go(self) and self.read():
             self._guests.ready.append(self)
 
     def _shake(self) -> bool:
         while not self._pipe.shake():
-            if self.let_go():
+            if self._guests.let_go(self):
                 return False
         self.state = State.IDLE
         return True
@@ -332,83 +299,43 @@ class Connection:
         """A piece of the answer. Raises: ClientGone."""
         self._write(self._codec.answer(parts))
 
-    def _write(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Send now what the socket takes; the rest waits."""
+    def _write(self, parts: Sequence[bytes]) -> None:
+        """Send now what the socket takes; the rest waits. Raises: ClientGone."""
         with self.lock:
             if self.state is State.CLOSED:
                 raise ClientGone("the client has left")
-            if self._waiting:
-                self._waiting += parts
-                return
-            if len(parts) > MOST_PARTS:
-                parts = [b"".join(parts)]
-            total = sum(map(len, parts))
-            try:
-                sent = self._pipe.send(parts)
-            except OSError as error:
-                raise ClientGone(f"the client has left: {error.strerror or error}") from None
-            if sent < total:
-                self._keep(parts, sent)
-
-    def _keep(self, parts: Sequence[bytes | memoryview], sent: int) -> None:
-        for part in parts:
-            if sent >= len(part):
-                sent -= len(part)
-            else:
-                self._waiting.append(memoryview(part)[sent:] if sent else part)
-                sent = 0
-        self._guests.wants_room(self)
+            if not self._outgoing.send(parts):
+                self._guests.wants_room(self)
 
     @property
     def backlog(self) -> int:
         """Bytes that wait for the client to read."""
         with self.lock:
-            return sum(map(len, self._waiting))
+            return self._outgoing.backlog
 
     def send_file(self, fd: int, at: int, size: int) -> int | None:
         """See :class:`m2serve.gateways.base.Channel`."""
         with self.lock:
             if self.state is State.CLOSED:
                 raise ClientGone("the client has left")
-            try:
-                if not self._waiting:
-                    return os.sendfile(self.fd, fd, at, size)
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                if error.errno in _BROKEN:
-                    raise ClientGone(f"the client has left: {error.strerror}") from None
-                raise
-            self.waits_to_send = True
-            self._guests.wants_room(self)
-            return None
+            sent = self._outgoing.send_file(fd, at, size)
+            if sent is None:
+                self._guests.wants_room(self)
+            return sent
 
     def flush(self) -> bool:
         """The socket has room again; whether the connection is the caller's now, its request being over."""
-        channel, waiting = self.channel, self._waiting
+        channel = self.channel
         with self.lock:
-            self.waits_to_send = False
             try:
-                while waiting:
-                    parts = [waiting[i] for i in range(min(MOST_PARTS, len(waiting)))]
-                    sent = self._pipe.send(parts)
-                    if not sent:
-                        break
-                    for part in parts:
-                        if sent < len(part):
-                            if sent:
-                                waiting[0] = memoryview(part)[sent:]
-                            break
-                        sent -= len(part)
-                        waiting.popleft()
-                    if self.state is State.SENDING:
-                        self._expire_in(self._guests.policy.patience)
+                if self._outgoing.flush() and self.state is State.SENDING:
+                    self._expire_in(self._guests.policy.patience)
             except OSError:
-                waiting.clear()
+                self._outgoing.waiting.clear()
                 self.keep = False
                 if channel is not None:
                     channel.gone = True
-            done = not waiting and self.state is State.SENDING
+            done = not self._outgoing.waiting and self.state is State.SENDING
         if channel is not None and self.state is State.BUSY:
             channel.drained()
         return done
@@ -419,7 +346,7 @@ class Connection:
         if gone:
             self.keep = False
             with self.lock:
-                self._waiting.clear()
+                self._outgoing.waiting.clear()
         else:
             try:
                 if not self.cut and (end := self._codec.end()):
@@ -433,7 +360,7 @@ class Connection:
 
     def _waits_for_reader(self) -> bool:
         """With the lock, when nothing will be added: whether something waits, which the leader sends then."""
-        if not self._waiting:
+        if not self._outgoing.waiting:
             return False
         self._expire_in(self._guests.policy.patience)
         self.state = State.SENDING
@@ -493,7 +420,7 @@ class Connection:
             if self.state is State.CLOSED:
                 return
             self.state = State.CLOSED
-            self._waiting.clear()
+            self._outgoing.waiting.clear()
             self._guests.forget(self)
             self._pipe.close()
         self._drop_body()

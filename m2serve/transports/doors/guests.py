@@ -71,7 +71,7 @@ class Guests:
     def __init__(self, policy: Policy, epoll: select.epoll, count: memoryview, refused: memoryview) -> None:
         self.policy = policy
         self.mutex = threading.Lock()
-        self.wheel = Wheel()
+        self._wheel = Wheel()
         self.by_fd: dict[int, Connection] = {}
         self.ready: deque[Connection] = deque()
         self.paused = False
@@ -122,9 +122,19 @@ class Guests:
 
     # -- what connections ask for ----------------------------------------------------------------------------------
 
-    def poll(self, conn: Connection) -> None:
-        """From now on what happens to it is reported."""
-        self._epoll.register(conn.fd, _IN | select.EPOLLOUT if conn.waits else _IN)
+    def let_go(self, conn: Connection) -> bool:
+        """Leave it to the leader; False: something has come meanwhile, so whoever holds it goes on."""
+        if not conn.polled:
+            conn.polled = True
+            # from here on the poll reports what comes, and what has come
+            self._epoll.register(conn.fd, _IN | select.EPOLLOUT if conn.waits else _IN)
+        with self.mutex:
+            if conn.pending:
+                conn.pending = False
+                return False
+            self._wheel.watch(conn)
+            conn.held = False
+            return True
 
     def wants_room(self, conn: Connection) -> None:
         """Say when its client has read something."""
@@ -137,7 +147,7 @@ class Guests:
     def watch(self, conn: Connection) -> None:
         """See to its deadline."""
         with self.mutex:
-            self.wheel.watch(conn)
+            self._wheel.watch(conn)
 
     def forget(self, conn: Connection) -> None:
         """It is about to be closed. Any thread."""
@@ -184,7 +194,7 @@ class Guests:
         """They are ended a few at a turn, as others have something to ask meanwhile."""
         unread: list[Connection] = []
         with self.mutex:
-            for one in cast("list[Connection]", list(self.wheel.due(now))):
+            for one in cast("list[Connection]", list(self._wheel.due(now))):
                 if one.state is State.SENDING:
                     unread.append(one)
                 elif not one.held:  # else somebody has it, and will watch it again
@@ -196,7 +206,7 @@ class Guests:
     def make_room(self) -> None:
         """Close connections that say nothing: those with the least time left."""
         with self.mutex:
-            found = cast("list[Connection]", self.wheel.eldest(max(1, len(self.by_fd) // 16)))
+            found = cast("list[Connection]", self._wheel.eldest(max(1, len(self.by_fd) // 16)))
             found = [conn for conn in found if not conn.held]
             for conn in found:
                 conn.held = True

@@ -143,7 +143,8 @@ class Reception:
         host, port = address[:2] if door.family != socket.AF_UNIX else ("", 0)
         self._number += 1
         sender, number = entrance.sender, b"%d" % self._number
-        peer = Peer(_plain(host), port, door.tls is not None, door.local, sender, number)
+        text = _plain(host) if ":" in host else host.encode("ascii")
+        peer = Peer(text, port, door.tls is not None, door.local, sender, number)
         conn = Connection(guests, door, pipe, entrance.codec(peer), self._number)
         guests.by_fd[conn.fd] = conn
         self._visitors[self._mine] = len(guests.by_fd) + 1
@@ -223,7 +224,5 @@ class Reception:
 
 
 def _plain(host: str) -> bytes:
-    """The address as text; one of IPv4 that came by a socket of IPv6 as what it is."""
-    if ":" in host:
-        host = host.removeprefix("::ffff:").partition("%")[0]
-    return host.encode("ascii")
+    """An address of IPv6 as text; one of IPv4 that came by such a socket as what it is."""
+    return host.removeprefix("::ffff:").partition("%")[0].encode("ascii")
