@@ -91,9 +91,9 @@ class Outgoing:
         while waiting:
             parts = [waiting[i] for i in range(min(MOST_PARTS, len(waiting)))]
             sent = self._pipe.send(parts)
-            if not sent:
+            if not sent and any(parts):
                 break
-            some = True
+            some = some or sent > 0
             for part in parts:
                 if sent < len(part):
                     if sent:
