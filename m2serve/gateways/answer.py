@@ -7,7 +7,7 @@ of the body, and that until then it may be replaced.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from m2serve.errors import ClientGone, LocalProtocolError
 from m2serve.gateways.filewrapper import RestOfFile
@@ -21,23 +21,10 @@ if TYPE_CHECKING:
     from m2serve.gateways.base import Channel, Write
     from m2serve.gateways.filewrapper import FileWrapper
     from m2serve.gateways.outflow import Means
+    from m2serve.gateways.terms import Terms
     from m2serve.wire.head import HeadWriter, Start
 
 ExcInfo: TypeAlias = "tuple[type[BaseException] | None, BaseException | None, TracebackType | None]"
-
-
-class Terms(NamedTuple):
-    """What the request demands of its answer."""
-
-    http11: bool
-    head_only: bool
-    keep: bool
-    """The client wants to keep the connection."""
-    plain: bool
-    """HTTP/1.1, not HEAD, and the connection is kept: what nearly every request wants."""
-    framed: bool = False
-    """A web server reads the answer, in a protocol that says where it ends: it takes no chunks, and no words about the
-    connection, which is closed here only if the answer breaks off."""
 
 
 class Answer:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from m2serve.gateways.answer import Answer
 
 if TYPE_CHECKING:
-    from m2serve.gateways.answer import Terms
     from m2serve.gateways.base import Body, Channel
     from m2serve.gateways.outflow import Means
+    from m2serve.gateways.terms import Terms
     from m2serve.wire.head import HeadWriter
 
 

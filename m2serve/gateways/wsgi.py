@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from m2serve.errors import BodyError, ClientGone
 from m2serve.gateways.admission import Refusal, admit, refuse_upload, speaks_of_upload, without_upload
-from m2serve.gateways.answer import Answer, Terms
+from m2serve.gateways.answer import Answer
 from m2serve.gateways.base import CLIENT_GONE_STATUS, EXCEPTION, FILE, NO_APP, READ_ERROR, WRITE_ERROR, Outcome
 from m2serve.gateways.courier import Courier
 from m2serve.gateways.early import EarlyAnswer
 from m2serve.gateways.environ import EnvironBuilder
+from m2serve.gateways.faults import Faults, describe, uri_of
 from m2serve.gateways.files.answer import StaticFile
 from m2serve.gateways.filewrapper import FileWrapper
 from m2serve.gateways.outflow import Means
+from m2serve.gateways.places import move, place
 from m2serve.gateways.routing.errors import guarded
+from m2serve.gateways.terms import terms_of
 from m2serve.wire.head import HeadWriter
 from m2serve.wire.httpdate import http_date
 from m2serve.wire.memo import Memo
-from m2serve.wire.mongrel2 import error_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from m2serve.gateways.outflow import Outflow
     from m2serve.gateways.routing.call import Call
     from m2serve.gateways.routing.router import Router
+    from m2serve.gateways.terms import Terms
     from m2serve.message import Request
 
 
@@ -137,6 +139,7 @@ class WsgiGateway:
         self._files = files
         self._router = router
         self._exceptions = exceptions
+        self._faults = Faults(self._log, wall_clock)
         self._writer = HeadWriter(headers)
         self._means = Means(clock, sleep, courier or Courier(clock), buffer, spool, patience)
         self._wall_clock = wall_clock
@@ -157,8 +160,8 @@ class WsgiGateway:
             else:
                 refusal = self._admit(request, body)
             if refusal is not None:
-                return self._refuse(refusal, request, channel, request_id)
-            terms = _terms(request)
+                return self._faults.refuse(refusal, request, channel, request_id)
+            terms = terms_of(request)
         else:
             terms = plan.terms
         if channel.gone:
@@ -181,7 +184,7 @@ class WsgiGateway:
         try:
             if plan is None:
                 environ = self._environs.template(request)
-                app_number, app = self._place(environ, request)
+                app_number, app = place(self._mounts, environ, request)
                 if request.key:
                     self._plans.put(request.key, _Plan(terms, environ.copy(), app_number, app))
             else:
@@ -199,7 +202,7 @@ class WsgiGateway:
                     app_number, app = NO_APP, call.app
                     filed = isinstance(app, StaticFile)
                 elif call.moved:
-                    app_number, app = self._move(environ, call, request)
+                    app_number, app = move(self._mounts, environ, call, self._environs.template(request)["SCRIPT_NAME"])
             if self._files is not None and (call is None or call.app is None):
                 file = self._files.find(environ)
                 if file is not None:
@@ -215,18 +218,15 @@ class WsgiGateway:
                 filed |= _send(answer, result)
             left = answer.finish()
         except ClientGone:
-            error = self._client_gone(answer)
+            error = self._faults.client_gone(answer)
             trouble = WRITE_ERROR
         except BodyError as raised:
-            # the application could not read what the client was to send, and left the answer to us
-            error = str(raised)
+            error = self._faults.unread(raised, answer, request, channel, request_id)
             trouble = READ_ERROR
-            self._log.warning("body not read id=%s uri=%s: %s", request_id, _uri(request), error)
-            self._break_off(raised.status, answer, request, channel, request_id)
         except BaseException as raised:
             # SystemExit and KeyboardInterrupt too: an application that calls sys.exit() has failed in one
             # request, and the other requests of this process are none of its business
-            error = _describe(raised)
+            error = describe(raised)
             trouble = EXCEPTION
             left = self._failed(raised, answer, request, channel, request_id, call)
         finally:
@@ -241,7 +241,7 @@ class WsgiGateway:
             )
         if answer.fault is not None:
             error = error or answer.fault
-            self._broken(answer, request, request_id)
+            self._faults.broken(answer, request, request_id)
         outcome = _new(
             Outcome,
             (
@@ -257,21 +257,6 @@ class WsgiGateway:
             ),
         )
         return outcome if call is None else call.over(outcome)
-
-    def _move(self, environ: Environ, call: Call, request: Request) -> tuple[int, WSGIApp]:
-        """Choose anew: a rule has changed the path."""
-        literal = self._environs.template(request)["SCRIPT_NAME"]
-        path = call.path
-        if call.script:
-            literal = call.script
-        elif path == literal or path.startswith(f"{literal}/"):
-            path = path.removeprefix(literal)
-        else:
-            literal = ""
-        app_number, app, mount, rest = self._mounts.resolve(path)
-        environ["SCRIPT_NAME"] = literal + mount
-        environ["PATH_INFO"] = rest
-        return app_number, app
 
     def _conclude(
         self,
@@ -292,7 +277,7 @@ class WsgiGateway:
             trouble = trouble or WRITE_ERROR
         if answer.fault is not None:
             error = error or answer.fault
-            self._broken(answer, request, request_id)
+            self._faults.broken(answer, request, request_id)
         outcome = Outcome(
             answer.status,
             answer.body_bytes,
@@ -305,24 +290,6 @@ class WsgiGateway:
             filed,
         )
         return outcome if call is None else call.over(outcome)
-
-    def _broken(self, answer: Answer, request: Request, request_id: str) -> None:
-        self._log.warning("broken answer id=%s uri=%s: %s", request_id, _uri(request), answer.fault)
-
-    def _place(self, environ: Environ, request: Request) -> tuple[int, WSGIApp]:
-        """Choose the application, and divide the path where it is mounted."""
-        script, info = environ["SCRIPT_NAME"], environ["PATH_INFO"]
-        if script and request.variables is not None:
-            # a web server may have divided it already: for a mount of ours, or elsewhere
-            number, app, mount, rest = self._mounts.resolve(script + info)
-            if mount:
-                if len(mount) >= len(script):
-                    environ["SCRIPT_NAME"], environ["PATH_INFO"] = mount, rest
-                return number, app
-        number, app, mount, rest = self._mounts.resolve(info)
-        environ["SCRIPT_NAME"] = script + mount
-        environ["PATH_INFO"] = rest
-        return number, app
 
     def _admit(self, request: Request, body: Body | None) -> Refusal | None:
         if body is not None:
@@ -337,24 +304,9 @@ class WsgiGateway:
                 refusal = refuse_upload(request)
                 if refusal is not None:
                     return request, refusal
-            self._log.warning("upload headers of a client's own removed id=%s uri=%s", request_id, _uri(request))
+            self._log.warning("upload headers of a client's own removed id=%s uri=%s", request_id, uri_of(request))
         request = without_upload(request)
         return request, self._admit(request, body)
-
-    def _refuse(self, refusal: Refusal, request: Request, channel: Channel, request_id: str) -> Outcome:
-        status, reason, close = refusal
-        self._log.warning("refused status=%d id=%s uri=%s: %s", status, request_id, _uri(request), reason)
-        size = 0
-        try:
-            if status:
-                size = self._send_error(status, request, channel, request_id)
-        except ClientGone:
-            close = False
-        if close:
-            channel.close()
-        return Outcome(
-            status, header_count=_ERROR_HEADERS if size else 0, header_bytes=size, closed=close, error=reason
-        )
 
     def _failed(
         self,
@@ -366,7 +318,7 @@ class WsgiGateway:
         call: Call | None,
     ) -> bool:
         """Tell the log, and the client if nothing has been told to it yet. Whether all of that has left."""
-        self._log.error("request failed id=%s uri=%s", request_id, _uri(request), exc_info=True)
+        self._log.error("request failed id=%s uri=%s", request_id, uri_of(request), exc_info=True)
         told = ""
         if self._exceptions is not None:
             self._exceptions.raised(raised)
@@ -375,7 +327,7 @@ class WsgiGateway:
             app = call.failed()
             if app is not None:
                 return self._instead(app, call, answer, request, channel, request_id)
-        self._break_off(500, answer, request, channel, request_id, told)
+        self._faults.break_off(500, answer, request, channel, request_id, told)
         return True
 
     def _instead(
@@ -391,42 +343,13 @@ class WsgiGateway:
                 _send(answer, result)
             return answer.finish()
         except ClientGone:
-            self._client_gone(answer)
+            self._faults.client_gone(answer)
         except Exception:
-            self._log.exception("error-route failed id=%s uri=%s", request_id, _uri(request))
-            self._break_off(500, answer, request, channel, request_id)
+            self._log.exception("error-route failed id=%s uri=%s", request_id, uri_of(request))
+            self._faults.break_off(500, answer, request, channel, request_id)
         finally:
             self._close(result, request_id)
         return True
-
-    def _break_off(
-        self, status: int, answer: Answer, request: Request, channel: Channel, request_id: str, told: str = ""
-    ) -> None:
-        """End with an error, or, if the answer has begun, without its end."""
-        answer.abandon()
-        try:
-            if not answer.committed:
-                answer.status = status
-                answer.header_bytes = self._send_error(status, request, channel, request_id, told)
-                answer.header_count = _ERROR_HEADERS
-            # else: the missing end of the body tells the client that it has not all of it
-        except ClientGone:
-            return
-        channel.close()
-
-    def _send_error(self, status: int, request: Request, channel: Channel, request_id: str, told: str = "") -> int:
-        """Returns: bytes of the head; its body is small change."""
-        head_only = request.headers.get(b"METHOD") == b"HEAD"
-        message = error_answer(status, "", request_id, head_only=head_only, now=self._wall_clock(), text=told)
-        if not channel.send_last(message):
-            return 0  # a client that has not read for so long will not miss it
-        return message.index(b"\r\n\r\n") + 4
-
-    def _client_gone(self, answer: Answer) -> str:
-        answer.abandon()
-        if not answer.committed:
-            answer.status = CLIENT_GONE_STATUS
-        return answer.fault or "the client has left"
 
     def _close(self, result: object, request_id: str) -> str | None:
         """Call the result's close(), which PEP 3333 promises in all cases."""
@@ -437,25 +360,8 @@ class WsgiGateway:
         except BaseException as raised:
             # as around the application itself; the answer is complete, so only the log is to be told
             self._log.exception("close() of the answer failed id=%s", request_id)
-            return f"close(): {_describe(raised)}"
+            return f"close(): {describe(raised)}"
         return None
-
-
-_ERROR_HEADERS = 5
-
-
-def _terms(request: Request) -> Terms:
-    headers = request.headers
-    http11 = headers[b"VERSION"] != b"HTTP/1.0"
-    connection = headers.get(b"connection")
-    keep = http11
-    if connection is not None:
-        tokens = _tokens(connection)
-        keep = b"close" not in tokens and (http11 or b"keep-alive" in tokens)
-    head_only = headers[b"METHOD"] == b"HEAD"
-    if request.variables is not None:
-        return Terms(http11=True, head_only=head_only, keep=True, plain=not head_only, framed=True)
-    return _new(Terms, (http11, head_only, keep, http11 and keep and not head_only, False))
 
 
 def _send(answer: Answer, result: Iterable[bytes]) -> bool:
@@ -473,20 +379,3 @@ def _send(answer: Answer, result: Iterable[bytes]) -> bool:
             if answer.bodyless or answer.fault is not None:
                 break
     return False
-
-
-def _tokens(value: bytes | list[bytes]) -> list[bytes]:
-    """The members of a Connection header, in lower case."""
-    text = b",".join(value) if isinstance(value, list) else value
-    return [token.strip(b" \t") for token in text.lower().split(b",")]
-
-
-def _uri(request: Request) -> str:
-    """The request as the log shows it: quoted, so that no client writes lines of its own."""
-    uri = request.headers.get(b"URI", request.path)
-    return ascii(uri.decode("latin-1") if isinstance(uri, bytes) else uri)
-
-
-def _describe(raised: BaseException) -> str:
-    # not str(raised): an exception of the application may fail at that too
-    return traceback.format_exception_only(raised)[-1].strip()
