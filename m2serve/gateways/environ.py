@@ -198,6 +198,17 @@ class EnvironBuilder:
         environ["SERVER_PORT"] = host.port or _DEFAULT_PORTS.get(scheme, "80")
         return environ
 
+    def script_name(self, request: Request) -> str:
+        """SCRIPT_NAME of a template, when it is no longer known: an application was chosen since."""
+        if request.variables is not None:
+            return request.variables.get("SCRIPT_NAME", "")
+        if request.port is not None:
+            return ""
+        found: Environ = {}
+        self._split_path(request.headers, found)
+        script: str = found["SCRIPT_NAME"]
+        return script
+
     def _of_door(self, request: Request) -> Environ:
         """The same for what came by a door of ours: nothing of Mongrel2's is in it."""
         environ = self._door_base.copy()

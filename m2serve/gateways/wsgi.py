@@ -202,7 +202,7 @@ class WsgiGateway:
                     app_number, app = NO_APP, call.app
                     filed = isinstance(app, StaticFile)
                 elif call.moved:
-                    app_number, app = move(self._mounts, environ, call, self._environs.template(request)["SCRIPT_NAME"])
+                    app_number, app = move(self._mounts, environ, call, self._environs.script_name(request))
             if self._files is not None and (call is None or call.app is None):
                 file = self._files.find(environ)
                 if file is not None:

@@ -60,6 +60,12 @@ def builder(**options: Any) -> EnvironBuilder:
     return EnvironBuilder(**{**settings, **options})
 
 
+@pytest.mark.parametrize(("variables", "script"), [({}, ""), ({"SCRIPT_NAME": "/shop", "PATH_INFO": "/cart"}, "/shop")])
+def test_script_name_before_any_application_was_chosen(variables: dict[str, str], script: str) -> None:
+    assert builder().script_name(request("uwsgi", uwsgi_packet({**CGI, **variables}) + b"hello")) == script
+    assert builder().script_name(request("http", HTTP)) == ""
+
+
 def build(protocol: DoorProtocol, data: bytes, peer: Peer = PEER, **options: Any) -> dict[str, Any]:
     return builder(**options).build(request(protocol, data, peer), "id-1")
 

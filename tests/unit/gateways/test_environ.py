@@ -14,7 +14,7 @@ from m2serve.gateways.environ import EnvironBuilder, literal_prefix, parse_host
 from m2serve.gateways.filewrapper import FileWrapper
 
 
-def build(*args: Any, options: dict[str, Any] | None = None, **kwargs: Any) -> dict[str, Any]:
+def builder(options: dict[str, Any] | None = None) -> EnvironBuilder:
     settings: dict[str, Any] = {
         "errors": sys.stderr,
         "multithread": False,
@@ -22,7 +22,11 @@ def build(*args: Any, options: dict[str, Any] | None = None, **kwargs: Any) -> d
         "server_name": "node.example",
         **(options or {}),
     }
-    environ = EnvironBuilder(**settings).build(make_request(*args, **kwargs), "id-1")
+    return EnvironBuilder(**settings)
+
+
+def build(*args: Any, options: dict[str, Any] | None = None, **kwargs: Any) -> dict[str, Any]:
+    environ = builder(options).build(make_request(*args, **kwargs), "id-1")
     if environ["PATH_INFO"] != "*":
         check_environ(environ)
     return environ
@@ -124,6 +128,7 @@ def test_literal_prefix(pattern: bytes, prefix: bytes) -> None:
 def test_script_name_and_path_info(pattern: str, uri: str, script: str, info: str) -> None:
     environ = build("GET", uri, pattern=pattern)
     assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == (script, info)
+    assert builder().script_name(make_request("GET", uri, pattern=pattern)) == script
 
 
 def test_encoded_slashes_are_kept_on_request() -> None:
