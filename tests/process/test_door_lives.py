@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -12,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import certificates
-from support.codecs import fastcgi_request, scgi_packet, uwsgi_packet
 from support.http import Response, get
 from support.load import Load
 from support.server import APPS, Server, wait_until
-from support.told import statistics, told_by
+from support.told import statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,8 +136,8 @@ def test_more_workers_when_threads_are_busy(start_http: Callable[..., Any], tmp_
 
 
 def test_workers_that_are_replaced(start_http: Callable[..., Any], tmp_path: Path) -> None:
-    """After so many requests, and after a death; a connection that is kept goes on with the next worker or is closed
-    between two requests."""
+    """After so many requests; a connection that is kept goes on with the next worker or is closed between two
+    requests."""
     server, address = start_http("--max-requests", "20", "--min-worker-lifetime", "0", "--threads", "2")
     server.wait_ready(1, PATIENCE)
     with Load(address, clients=2, timeout=PATIENCE, again=True) as load:
@@ -147,84 +145,6 @@ def test_workers_that_are_replaced(start_http: Callable[..., Any], tmp_path: Pat
         server.wait_log("worker 1 DRAINING -> DEAD", PATIENCE)
         load.more(20, PATIENCE)
     assert {(one.outcome, one.status) for one in load.results} == {("status", 200)}, load.summary()
-    mark = server.mark()
-    for pid in server.pids("worker").values():
-        with contextlib.suppress(ProcessLookupError):  # one that was just leaving
-            os.kill(pid, signal.SIGKILL)
-    server.wait_log("worker 1 STARTING -> READY", PATIENCE, after=mark)
-    assert get(address, timeout=PATIENCE).status == 200
-    assert server.stop(PATIENCE) == 0
-
-
-class Front(threading.Thread):
-    """What nginx does at a Unix socket: a connection for each request. ``wrong`` has what was no good answer."""
-
-    def __init__(self, path: str, request: bytes, good: bytes) -> None:
-        super().__init__(daemon=True)
-        self._path, self._request, self._good = path, request, good
-        self._over = threading.Event()
-        self.served = 0
-        self.wrong: list[bytes | OSError] = []
-        self.start()
-
-    def run(self) -> None:
-        while not self._over.is_set():
-            try:
-                answer = told_by(self._path, self._request, timeout=PATIENCE)
-            except OSError as error:
-                self.wrong.append(error)
-                continue
-            if self._good in answer and b"/sleep/0.01" in answer:
-                self.served += 1
-            else:
-                self.wrong.append(answer)
-
-    def more(self, count: int) -> None:
-        wanted = self.served + count
-        wait_until(lambda: self.served >= wanted or self.wrong, PATIENCE, f"{count} answers at {self._path}")
-
-    def stop(self) -> None:
-        self._over.set()
-        self.join(2 * PATIENCE)
-
-
-def test_five_doors_at_once(
-    mongrel2: Mongrel2, start_http: Callable[..., Any], tmp_path: Path, public_path: Callable[[], Path]
-) -> None:
-    """The same threads serve whatever a request came by: each under load while the others are, through reloads and an
-    upgrade."""
-    directory = public_path()  # a short name
-    paths = {name: str(directory / f"{name}.sock") for name in ("socket", "fastcgi-socket", "scgi-socket")}
-    options = [f"--{name}={path}" for name, path in paths.items()]
-    server, address = start_http("--zeromq", mongrel2.pair, *options, "-p", "2", "--threads", "4")
-    server.wait_ready(2, PATIENCE)
-    variables = {"REQUEST_METHOD": "GET", "REQUEST_URI": "/sleep/0.01", "PATH_INFO": "/sleep/0.01", "HTTP_HOST": "a"}
-    variables |= {"SERVER_PROTOCOL": "HTTP/1.1", "QUERY_STRING": ""}
-    fronts = [
-        Front(paths["socket"], uwsgi_packet(variables), b"HTTP/1.1 200 "),
-        Front(paths["fastcgi-socket"], fastcgi_request(variables), b"Status: 200 "),
-        Front(paths["scgi-socket"], scgi_packet({"SCGI": "1", **variables}), b"Status: 200 "),
-    ]
-    with (
-        Load(address, "/", "/sleep/0.01", clients=2, timeout=PATIENCE, again=True) as ours,
-        Load(mongrel2.address, "/", "/sleep/0.01", clients=2, timeout=PATIENCE) as theirs,
-    ):
-        for order in (signal.SIGHUP, signal.SIGHUP, signal.SIGHUP, signal.SIGUSR2, None):
-            for one in (*fronts, ours, theirs):
-                one.more(20)
-            if order is not None:
-                mark, old = server.mark(), server.pids("worker")
-                server.signal(order)
-                server.wait_log("all 2 workers ready", PATIENCE, after=mark)
-                server.wait_gone(old.values(), PATIENCE)
-    for front in fronts:
-        front.stop()
-        assert not front.wrong
-    for load in (ours, theirs):
-        assert {(one.outcome, one.status) for one in load.results} == {("status", 200)}, load.summary()
-    document = statistics(tmp_path / "stats", timeout=PATIENCE)
-    assert sorted(one["proto"] for one in document["sockets"]) == ["fastcgi", "http", "scgi", "uwsgi", "zeromq"]
-    assert document["m2serve"]["topology"] == "dispatched"
     assert server.stop(PATIENCE) == 0
 
 

@@ -89,14 +89,21 @@ def everywhere(served: Running) -> list[Way]:
     return [served.way(name) for name in WAYS]
 
 
-def test_reloads_under_load_at_every_door(served: Running) -> None:
+def test_reloads_and_an_upgrade_under_load_at_every_door(served: Running) -> None:
     server = served.server
     with Loads(everywhere(served)) as loads:
         loads.go_on()
         for letter in "rrc":
             turn(server, lambda letter=letter: tell(server, letter))  # type: ignore[misc]
             loads.go_on()
+        mark = server.mark()
+        turn(server, lambda: server.signal(signal.SIGUSR2))
+        server.wait_log("upgrade: goes on in place of m2serve", PATIENCE, after=mark)
+        loads.go_on()
     loads.judge()
+    document = served.doors.statistics()
+    assert {one["proto"] for one in document["sockets"]} == {"fastcgi", "http", "scgi", "uwsgi", "zeromq"}
+    assert document["m2serve"]["topology"] == "dispatched"
 
 
 def test_a_killed_worker_costs_what_it_was_doing(served: Running) -> None:
