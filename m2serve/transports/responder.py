@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from m2serve.errors import ClientGone, ProtocolError, TransportError
 from m2serve.transports import peer
+from m2serve.transports.topics import Topics
 from m2serve.wire import zmtp
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Responder:
         self.endpoint = endpoint
         self.phase = Phase.DOWN
         self.generation = 0
-        self.topics: set[bytes] = set()
+        self.topics = Topics(endpoint)
         self.retry_at = 0.0
         self.attempt = 0
         self._subscribing_since = 0.0
@@ -101,7 +102,6 @@ class Responder:
         self._amid = False
         """try_write has left a message half sent: nothing else may be written"""
         self._orphans: list[tuple[Origin, bytes]] = []
-        self._refused: set[bytes] = set()
         self._complained = ""
 
     # -- request threads ---------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ class Responder:
         with self._lock:
             if origin.proof != self.generation or self.phase is not Phase.UP or origin.dead:
                 self._await(origin)
-            if not self._subscribed(envelope):
+            if not self.topics.cover(envelope):
                 raise ClientGone("no subscription")
             try:
                 self._write(data)
@@ -165,7 +165,7 @@ class Responder:
 
     def subscribes(self, sender: bytes) -> bool:
         """Whether Mongrel2 takes answers to this handler identity; complains once if not."""
-        return not self.is_up or self._subscribed(sender + b" ")
+        return not self.is_up or self.topics.cover(sender + b" ")
 
     def _await(self, origin: Origin) -> None:
         until = time.monotonic() + self._patience
@@ -177,22 +177,6 @@ class Responder:
                 raise ClientGone(f"no proven connection to {self.endpoint} within {self._patience:g} s")
             self._condition.wait(left)
         raise ClientGone(f"the Mongrel2 at {self.endpoint} that asked is gone")
-
-    def _subscribed(self, envelope: bytes) -> bool:
-        for topic in self.topics:
-            if envelope.startswith(topic):
-                return True
-        sender = envelope.split(b" ", 1)[0]
-        if sender not in self._refused:
-            self._refused.add(sender)
-            log.error(
-                "answers to handler %r cannot reach Mongrel2: it subscribes to %s at %s;"
-                " set recv_ident equal to send_ident",
-                sender.decode("latin-1"),
-                sorted(t.decode("latin-1") for t in self.topics),
-                self.endpoint,
-            )
-        return False
 
     def _write(self, data: bytes) -> None:
         """Send all of *data*; waits while the kernel's buffer is full. Needs the lock."""
@@ -359,7 +343,7 @@ class Responder:
             # Only now: a PUSH, to which we were sent by mistake, would hang up on it and not say what it is.
             self._sock.send(zmtp.ready(b"XPUB"))
             self._subscribing_since = now
-            self.topics = set()
+            self.topics.forget()
             with self._lock:
                 # From here on it is known where the connection ends: a PUSH connection made now is made after it.
                 self.generation += 1
@@ -379,13 +363,12 @@ class Responder:
         return happened
 
     def _subscribe(self, wanted: bool, topic: bytes) -> list[Happened]:
-        # a new set, never a changed one: request threads iterate over it
-        self.topics = self.topics | {topic} if wanted else self.topics - {topic}
+        self.topics.change(wanted, topic)
         if self.phase is not Phase.SUBSCRIBING or not wanted:
             return []
         with self._lock:
             self.phase = Phase.UP
-            self._refused.clear()
+            self.topics.complain_again()
             self._condition.notify_all()
         self._pause = _RETRY_FIRST
         self._complained = ""
