@@ -18,7 +18,9 @@ ALL: Final = signal.SIGRTMAX - 2
 _THREAD = re.compile(r"^(?:Current thread|Thread|Stack) (?:0x([0-9a-f]+))?.*$", re.MULTILINE)
 _SKIPPED = re.compile(r'^  File "<frozen importlib.*\n', re.MULTILINE)
 _FILE = re.compile(r'^  File "([^"\n]*)"', re.MULTILINE)
-_PLAIN = re.compile(r"/m2serve/\w+/\w+\.py$|/m2serve/(__main__|cli)\.py$|/threading\.py$|^<frozen runpy>$")
+_PLAIN = re.compile(
+    r"/m2serve/(?:\w+|transports/doors)/\w+\.py$|/m2serve/(?:__main__|cli)\.py$|/threading\.py$|^<frozen runpy>$"
+)
 _OURS = re.compile(r'^  File "[^"\n]*/m2serve/(?:apps/loader|gateways/wsgi)\.py"', re.MULTILINE)
 
 

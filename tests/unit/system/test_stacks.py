@@ -55,6 +55,16 @@ def test_by_thread():
     assert stacks.applications(idle) == idle.rstrip("\n"), "nothing of it is the application's"
 
 
+def test_who_waits_at_a_door_is_idle():
+    waits = (
+        '  File "/srv/m2serve/transports/doors/room.py", line 3 in _turn\n'
+        '  File "/srv/m2serve/transports/doors/subscription.py", line 2 in receive\n'
+        '  File "/srv/m2serve/worker/cycle.py", line 1 in run\n'
+    )
+    assert stacks.is_idle(waits)
+    assert not stacks.is_idle('  File "/srv/shop/doors/room.py", line 4 in look\n' + waits)
+
+
 def test_of_one_thread_alone():
     found = stacks.split('Stack (most recent call first):\n  File "a.py", line 1 in f\n')
     assert found == {0: '  File "a.py", line 1 in f\n'}
