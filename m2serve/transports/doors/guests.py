@@ -52,7 +52,8 @@ class Guests:
     """See above.
 
     Threads: ``mutex`` guards ``held`` and ``pending`` of the connections, and the wheel; ``ready`` has atomic
-    operations. A connection calls for whoever holds it, the rest is the leader's where nothing else is said.
+    operations. What connections ask for is asked by whoever holds them; the rest is the leader's, unless it says that
+    any thread may call it.
 
     Args:
         epoll: the leader's poll; the connections are put into it here.
