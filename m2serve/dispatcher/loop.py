@@ -53,6 +53,9 @@ _BURST: Final = 3
 its worker, which is a hop less."""
 _SPIN: Final = 0.0001
 """Seconds after a request was handed out for which we look, without sleeping, whether a thread takes it."""
+_LINGER: Final = 0.0003
+"""Seconds that the next request is awaited without sleeping, where the one before it came so soon: of the time that a
+request takes on a quiet node, a good part is that processors and processes wake up."""
 _UNRUNG_WAIT: Final = 0.001
 _BLOCKED_RETRY: Final = 0.005
 _HOUSEKEEPING: Final = 0.25
@@ -116,6 +119,12 @@ class Dispatcher:
         self._running = True
         self._barrier = threading.Lock()
         self._asleep = False
+        self._lay_down = 0.0
+        """When it went to sleep last."""
+        # with one processor there is nobody to look at meanwhile
+        self._linger_most = _LINGER if len(os.sched_getaffinity(0)) > 1 else 0.0
+        self._linger = 0.0
+        """Seconds after a request for which the next one is awaited without sleeping: none after a long sleep."""
         self._unrung = False
         """Whether something was handed out that nobody was seen to take."""
         self._batch = 0
@@ -175,7 +184,7 @@ class Dispatcher:
     def _sleep(self, now: float) -> float | None:
         """Prepare to wait: say so where the workers look, then look again ourselves; gives the timeout."""
         router, words = self._router, self._ledger.words
-        if self._unrung and now - router.handed < _SPIN:
+        if now - router.handed < (_SPIN if self._unrung else self._linger):
             os.sched_yield()  # shorter than the shortest sleep, which is a millisecond
             return 0.0
         for intake in self._intakes:
@@ -193,6 +202,7 @@ class Dispatcher:
         elif router.waiting or self._leaving.begun or any(crew.running for crew in router.crews):
             timeout = min(timeout, _WAKE_BACKSTOP)
         self._asleep = True
+        self._lay_down = now
         return timeout
 
     def _collect_for(self, intake: Intake, burst: bool) -> None:
@@ -275,6 +285,7 @@ class Dispatcher:
         if self._asleep:
             self._asleep = False
             self._ledger.words[ledger.WANT_WAKE] = 0
+            self._linger = self._linger_most if now - self._lay_down < self._linger_most else 0.0
         try:
             alive = intake.receive()
             if intake.full:

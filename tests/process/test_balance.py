@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from support.http import Connection, get, request_bytes
 from support.load import Load
@@ -237,3 +238,16 @@ def test_a_paused_mongrel2_loses_no_answer(mongrel2: Mongrel2, serve: Callable[.
     for thread in threads:
         thread.join()
     assert [len(answer) for answer in answers] == [300_000] * 32
+
+
+def test_the_dispatcher_sleeps_where_requests_come_seldom(mongrel2: Mongrel2, serve: Callable[..., Server]) -> None:
+    """Under load it looks for the next request without sleeping, which must end with the load."""
+    server = serve(mongrel2, processes=1, threads=4, options=QUIET)
+    with Load(mongrel2.address, "/", clients=4) as load:
+        wait_until(lambda: len(load.results) > 200, 30, "requests under load")
+    dispatcher = psutil.Process(server.pids("dispatcher")["dispatcher"])
+    before = sum(dispatcher.cpu_times()[:2])
+    for _ in range(50):
+        assert get(mongrel2.address).status == 200
+        time.sleep(0.02)
+    assert sum(dispatcher.cpu_times()[:2]) - before < 0.5
