@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from m2serve.errors import BodyError
+from m2serve.gateways.routing.canned import canned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +25,6 @@ _OF_ONE_HOP: Final = frozenset(
     "upgrade".split()
 )
 """Headers that say something about a connection, and so nothing about ours to the other server."""
-_TEXT: Final = [("Content-Type", "text/plain")]
 _URI: Final = "".join(chr(code) for code in range(0x21, 0x7F))
 
 
@@ -71,9 +71,7 @@ class Proxy:
                 raise
             late = isinstance(error, TimeoutError)
             log.warning("http:%s: %s: %s", self._address, type(error).__name__, error)
-            body = b"Gateway Timeout\n" if late else b"Bad Gateway\n"
-            start("504 Gateway Timeout" if late else "502 Bad Gateway", [*_TEXT, ("Content-Length", str(len(body)))])
-            return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+            return canned("504" if late else "502")(environ, start)
         except BaseException:
             connection.close()
             raise
