@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from m2serve.config.addresses import SocketAddress
 from m2serve.config.static_values import Pattern
@@ -134,8 +134,11 @@ class Rule:
     act: Act | None = None
     label: str = ""
 
+    actions: ClassVar[Mapping[str, str]] = {}
+    """Those that such a rule may have."""
+
     @classmethod
-    def read(cls, key: str, text: str, actions: Mapping[str, str]) -> Rule:
+    def parse_as(cls, key: str, text: str) -> Rule:
         """Read a value of the option *key*.
 
         Raises: ConfigError: with what was expected.
@@ -150,12 +153,12 @@ class Rule:
                 raise ConfigError("expected one word")
             return cls(key, text, label=text)
         if ending == "-run":
-            return cls(key, text, act=_action(text, actions))
+            return cls(key, text, act=_action(text, cls.actions))
         first, _, rest = text.partition(" ")
         if not rest.strip():
             wanted = "CONDITION" if ending.startswith("-if") else "REGEXP"
             raise ConfigError(f"expected {wanted} ACTION:ARGUMENT, for instance {_example(ending)}")
-        act = _action(rest.strip(), actions)
+        act = _action(rest.strip(), cls.actions)
         if ending in ("-if", "-if-not"):
             condition, operands = _condition(first)
             return cls(key, text, condition=condition, operands=operands, negated=ending == "-if-not", act=act)
@@ -169,37 +172,25 @@ class Rule:
 class RequestRule(Rule):
     """A rule for requests, before anything answers them."""
 
-    @classmethod
-    def parse_as(cls, key: str, text: str) -> Rule:
-        """Raises: ConfigError: with what was expected."""
-        return cls.read(key, text, REQUEST_ACTIONS)
+    actions = REQUEST_ACTIONS
 
 
 class ResponseRule(Rule):
     """A rule for answers that begin."""
 
-    @classmethod
-    def parse_as(cls, key: str, text: str) -> Rule:
-        """Raises: ConfigError: with what was expected."""
-        return cls.read(key, text, RESPONSE_ACTIONS)
+    actions = RESPONSE_ACTIONS
 
 
 class ErrorRule(Rule):
     """A rule for answers that begin, which may give another one."""
 
-    @classmethod
-    def parse_as(cls, key: str, text: str) -> Rule:
-        """Raises: ConfigError: with what was expected."""
-        return cls.read(key, text, ERROR_ACTIONS)
+    actions = ERROR_ACTIONS
 
 
 class FinalRule(Rule):
     """A rule for requests that are over."""
 
-    @classmethod
-    def parse_as(cls, key: str, text: str) -> Rule:
-        """Raises: ConfigError: with what was expected."""
-        return cls.read(key, text, FINAL_ACTIONS)
+    actions = FINAL_ACTIONS
 
 
 def aliases(moment: str, *, status: bool = False) -> tuple[str, ...]:
