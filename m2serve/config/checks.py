@@ -28,6 +28,7 @@ ALGORITHMS = ("spare", "spare2", "backlog", "busyness", "manual")
 """Values of cheaper-algo."""
 
 
+_ROUTES = ("route", "response_route", "error_route", "final_route")
 _ROOTS = ("module", "wsgi_file", "paste", "ini_paste", "ini_paste_logged")
 """Options that name the application at the root; one of them does."""
 
@@ -127,7 +128,7 @@ def _actions(settings: Settings) -> Iterator[Problem]:
     for alarm in settings.alarm:
         if not alarm.done_here:
             yield Problem(("alarm",), f"{alarm}: nobody is told by {alarm.driver}: expected cmd or log")
-    for name in ("route", "response_route", "error_route", "final_route"):
+    for name in _ROUTES:
         if not settings.strict:
             yield from _undone(name, getattr(settings, name))
 
@@ -300,7 +301,7 @@ def _lost_in_caches(settings: Settings) -> Iterator[Problem]:
 
 
 def _routes(settings: Settings, directory: str) -> Iterator[Problem]:
-    for name in ("route", "response_route", "error_route", "final_route"):
+    for name in _ROUTES:
         rules = getattr(settings, name)
         for label in lost(rules):
             yield Problem((name,), f"goto:{label}: expected a label of that name further down")

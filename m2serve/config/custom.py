@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from m2serve.config.magic import LETTER
 from m2serve.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ DECLARE_IN_PLACE = "declare-option2"
 MAX_DEPTH = 16
 """Options in options."""
 
-_LETTER = re.compile(r"%([%A-Za-z0-9\[])")
 _WORD = re.compile(r"(?:[%$@]\([^()]*\)|[^ ])+")
 _MAX_LENGTH = 1 << 20
 
@@ -74,7 +74,7 @@ def _own_letters(template: str, entry: Entry) -> str:
         value = entry.magic.get(match[1])
         return match[0] if value is None or match[1] == "%" else value.replace("%", "%%")
 
-    return _LETTER.sub(replaced, template)
+    return LETTER.sub(replaced, template)
 
 
 def _filled(text: str, words: list[str]) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _UPPER = "OPSNEDCXIJ"
-_LETTER = re.compile(r"%([%A-Za-z0-9\[])")
+LETTER = re.compile(r"%([%A-Za-z0-9\[])")
 
 
 def file_magic(path: str, section: str, directory: str, inode: int = 0) -> dict[str, str]:
@@ -45,7 +45,7 @@ def in_name(text: str, magic: Mapping[str, str]) -> str:
     """A key with its letters replaced; in values that is done with all other placeholders."""
     if "%" not in text:
         return text
-    return _LETTER.sub(lambda match: "%" if match[1] == "%" else magic.get(match[1], match[0]), text)
+    return LETTER.sub(lambda match: "%" if match[1] == "%" else magic.get(match[1], match[0]), text)
 
 
 def first_file_magic(magic: dict[str, str]) -> dict[str, str]:
