@@ -150,11 +150,16 @@ class Guests:
         with self.mutex:
             self._wheel.watch(conn)
 
+    def show_count(self) -> int:
+        """Have other workers see how many are here; gives what they see. Any thread."""
+        self._count[0] = shown = len(self.by_fd) + 1
+        return shown
+
     def forget(self, conn: Connection) -> None:
         """It is about to be closed. Any thread."""
         self.by_fd.pop(conn.fd, None)
         if not self.draining:
-            self._count[0] = len(self.by_fd) + 1
+            self.show_count()
         if conn.polled:
             try:
                 self._epoll.unregister(conn.fd)

@@ -102,7 +102,10 @@ class Reception:
         if wanted is self.open:
             return
         self.open = wanted
-        self._visitors[self._mine] = len(guests.by_fd) + 1 if wanted or not guests.draining else 0
+        if wanted or not guests.draining:
+            guests.show_count()
+        else:
+            self._visitors[self._mine] = 0
         for fd in self.entrances:
             if wanted:
                 # Exclusive: the kernel wakes one worker for a connection, of those that wait. That one accepts it at
@@ -147,7 +150,7 @@ class Reception:
         peer = Peer(text, port, door.tls is not None, door.local, sender, number)
         conn = Connection(guests, door, pipe, entrance.codec(peer), self._number)
         guests.by_fd[conn.fd] = conn
-        self._visitors[self._mine] = len(guests.by_fd) + 1
+        guests.show_count()
         try:
             if conn.read():
                 guests.ready.append(conn)
@@ -161,8 +164,7 @@ class Reception:
 
         Args: workers: those who accept at that door; empty: all.
         """
-        mine = len(self._guests.by_fd) + 1
-        self._visitors[self._mine] = mine
+        mine = self._guests.show_count()
         all_of_them = self._visitors.tolist()
         others = [all_of_them[one] for one in workers if one < len(all_of_them)] if workers else all_of_them
         least = min((one for one in others if one), default=mine)
