@@ -65,6 +65,14 @@ class Loaded:
     """Those it has named so far."""
 
 
+def running_in(settings: Settings, node: NodeFds, worker: int = 0, mule: int = 0) -> Running:
+    """What an application is told about us in the process of that number, and what it shares with all others."""
+    running = Running(settings, node.ledger_fd, node.master, node.started, worker, mule)
+    running.boxes = Boxes(node.boxes, settings.farm, node.farms)
+    running.caches = Caches(caches(settings), node.caches)
+    return running
+
+
 def load(settings: Settings, node: NodeFds, worker: int = 0, late: Privileges | None = None) -> Loaded:
     """Prepare the process and load every application.
 
@@ -72,9 +80,7 @@ def load(settings: Settings, node: NodeFds, worker: int = 0, late: Privileges | 
         worker: that we are; 0: a nursery.
         late: whom we become behind that, loaded or not.
     """
-    running = Running(settings, node.ledger_fd, node.master, node.started, worker)
-    running.boxes = Boxes(node.boxes, settings.farm, node.farms)
-    running.caches = Caches(caches(settings), node.caches)
+    running = running_in(settings, node, worker)
     lines = log.lines()
     if lines is not None:
         running.say = lines.write

@@ -9,21 +9,18 @@ import runpy
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from m2serve.apps.cache.cache import Caches
 from m2serve.apps.mounts import load_all
 from m2serve.apps.prepare import prepare, settle
 from m2serve.apps.uwsgi import install as uwsgi
 from m2serve.apps.uwsgi.module import loaded
-from m2serve.apps.uwsgi.mules import Boxes
 from m2serve.apps.uwsgi.mulework import work
-from m2serve.apps.uwsgi.running import Running
-from m2serve.config.caches import caches
 from m2serve.errors import AppLoadError, ExitCode
 from m2serve.observe.log import reclaim
 from m2serve.system.deeds import try_all
-from m2serve.worker.loading import drop
+from m2serve.worker.loading import drop, running_in
 
 if TYPE_CHECKING:
+    from m2serve.apps.uwsgi.running import Running
     from m2serve.config.settings import Settings
     from m2serve.system.privileges import Privileges
     from m2serve.transports.node import NodeFds
@@ -41,9 +38,7 @@ def run(settings: Settings, node: NodeFds, number: int, script: str, late: Privi
             for ever.
         late: whom we become when the application has been loaded.
     """
-    running = Running(settings, node.ledger_fd, node.master, node.started, mule=number)
-    running.boxes = Boxes(node.boxes, settings.farm, node.farms)
-    running.caches = Caches(caches(settings), node.caches)
+    running = running_in(settings, node, mule=number)
     uwsgi.install(running)
     try_all(settings, "as_mule")
     try:
