@@ -20,9 +20,7 @@ def make_boxes(mules: int, left: Sequence[tuple[int, int]], room: int = _ROOM) -
     Mules of the old options keep what they have of those that are closed.
     """
     wanted = mules + 1 if mules else 0
-    for pair in left[wanted:]:
-        for fd in pair:
-            os.close(fd)
+    _close(left[wanted:])
     kept = tuple(left[:wanted])
     return (*kept, *(_pair(room) for _ in range(wanted - len(kept))))
 
@@ -33,10 +31,14 @@ def make_farms(
     """One for each farm; those that another master has left go on, whoever belongs to the farm now."""
     rest = dict(left)
     made = {name: rest.pop(name) if name in rest else _pair(room) for name in names}
-    for pair in rest.values():
+    _close(rest.values())
+    return made
+
+
+def _close(pairs: Iterable[tuple[int, int]]) -> None:
+    for pair in pairs:
         for fd in pair:
             os.close(fd)
-    return made
 
 
 def _pair(room: int) -> tuple[int, int]:

@@ -72,11 +72,6 @@ class Boxes:
         """Those that it belongs to."""
         return [name for name, mules in self._farms.items() if mule in mules]
 
-    def receive(self, mule: int, seconds: float | None = None) -> bytes | None:
-        """What is said in the next message of `take`."""
-        taken = self.take(mule, seconds)
-        return None if taken is None else taken[1]
-
     def take(
         self, mule: int, seconds: float | None = None, *, farms: bool = True, own: bool = True
     ) -> tuple[bytes, bytes] | None:

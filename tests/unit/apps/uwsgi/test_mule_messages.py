@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from m2serve.apps.uwsgi.module import Uwsgi
-from m2serve.apps.uwsgi.mules import Boxes
+from m2serve.apps.uwsgi.mules import MESSAGE, Boxes
 from m2serve.apps.uwsgi.running import Running
 from m2serve.config.settings import Settings
 from m2serve.master.boxes import make_boxes
@@ -32,11 +32,11 @@ def test_each_has_its_own_and_all_have_one(boxes: Boxes) -> None:
     assert boxes.send(b"", 2)
     assert not boxes.send(b"three", 3)
     assert not boxes.send(b"less", -1)
-    assert boxes.receive(1) == b"one"
-    assert boxes.receive(2) == b""
-    assert boxes.receive(2) == b"any"
-    assert boxes.receive(1, 0) is None
-    assert boxes.receive(2, 0.001) is None
+    assert boxes.take(1) == (MESSAGE, b"one")
+    assert boxes.take(2) == (MESSAGE, b"")
+    assert boxes.take(2) == (MESSAGE, b"any")
+    assert boxes.take(1, 0) is None
+    assert boxes.take(2, 0.001) is None
 
 
 def test_who_sends_never_waits(boxes: Boxes) -> None:
@@ -48,8 +48,8 @@ def test_who_sends_never_waits(boxes: Boxes) -> None:
     assert boxes.send(b"x", 2)
     assert not boxes.send(bytes(1 << 24), 2)
     for _ in range(sent):
-        assert boxes.receive(1, 0) == b"x" * 1000
-    assert boxes.receive(1, 0) is None
+        assert boxes.take(1, 0) == (MESSAGE, b"x" * 1000)
+    assert boxes.take(1, 0) is None
 
 
 def test_how_much_may_lie_there() -> None:
@@ -72,7 +72,7 @@ def test_what_is_left_is_kept() -> None:
     assert second[:3] == first
     third = make_boxes(1, second)
     assert third == first[:2]
-    assert Boxes(third).receive(1) == b"a"
+    assert Boxes(third).take(1) == (MESSAGE, b"a")
     for pair in second[2:]:
         for fd in pair:
             with pytest.raises(OSError, match="Bad file descriptor"):
