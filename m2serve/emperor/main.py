@@ -283,9 +283,7 @@ class Emperor:
             log.error("hooks as-emperor are left out for %s: %s", vassal.path, error.strerror)
             return
         try:
-            signal.set_wakeup_fd(-1)
-            for number in _HEEDED:
-                signal.signal(number, signal.SIG_DFL)
+            _heed_nothing()
             keep_only(log_fds())
             os.environ["UWSGI_VASSAL_CONFIG"] = named(vassal.path, self._places)[0]
             os.environ["UWSGI_VASSAL_PID"] = str(vassal.pid)
@@ -299,9 +297,7 @@ class Emperor:
     def _become(self, vassal: Vassal, emperor: int) -> None:
         """In the child: execute, or leave."""
         try:
-            signal.set_wakeup_fd(-1)
-            for number in _HEEDED:
-                signal.signal(number, signal.SIG_DFL)
+            _heed_nothing()
             if self._settings.emperor_tyrant and os.geteuid() == 0:
                 os.setgroups([])
                 os.setresgid(vassal.seen.group, vassal.seen.group, vassal.seen.group)
@@ -360,6 +356,13 @@ def _as_ini(settings: Settings) -> set[str]:
         ".ini",
         *(ending if ending.startswith(".") else f".{ending}" for ending in settings.emperor_extra_extension),
     }
+
+
+def _heed_nothing() -> None:
+    """In a child: signals do what they do by themselves."""
+    signal.set_wakeup_fd(-1)
+    for number in _HEEDED:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _signal(vassal: Vassal, number: signal.Signals) -> None:
