@@ -315,6 +315,7 @@ class Router:
         self.drain()
 
     def over(self, taken: Taken, crew: Crew) -> None:
+        """*taken* has its answer, which *crew* has given; what its connection holds follows."""
         taken.state = State.OVER
         if not taken.held and not taken.doomed:
             # nearly always; the rest of the work is below
@@ -405,6 +406,7 @@ class Router:
         return True
 
     def drop_held(self, taken: Taken) -> None:
+        """What its connection has sent behind *taken* is not served any more."""
         for held in taken.held or ():
             held.state = State.OVER
             taken.streaming |= held.streaming
